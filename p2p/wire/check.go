@@ -1,0 +1,149 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/shoal-p2p/shoal/p2p/piece"
+)
+
+// Version of the protocol. A node refuses neighbours of another one.
+const Version = 1
+
+// Limits on what a remote side may send.
+const (
+	MaxFrame     = 1 << 20 // bytes of one encoded frame
+	MaxAnnounced = 4096    // blobs in one Announce
+	MaxPeers     = 256     // peers in one Task
+	MaxLabels    = 32
+	maxID        = 64
+	maxString    = 512
+	maxSecret    = 64 << 10 // a bearer token can be long
+)
+
+// NodeHeader names the node that asks for a piece.
+const NodeHeader = "Shoal-Node"
+
+// PiecePath is where a node serves piece i of a blob.
+func PiecePath(blob string, i int) string { return fmt.Sprintf("/v1/pieces/%s/%d", blob, i) }
+
+var errBlob = errors.New("wire: not a blob digest")
+
+// CheckBlob reports whether s is a digest that names a blob.
+func CheckBlob(s string) error {
+	if len(s) > 2*maxID+16 {
+		return errBlob
+	}
+	if digest.Digest(s).Validate() != nil {
+		return errBlob
+	}
+	return nil
+}
+
+// Check says what is wrong with a frame that came from a remote side. A frame
+// of a kind that this version does not know is in order, and empty.
+func Check(f *Frame) error {
+	switch k := f.GetKind().(type) {
+	case *Frame_Hello:
+		return checkHello(k.Hello)
+	case *Frame_Snapshot:
+		s := k.Snapshot
+		l := piece.Layout{Size: s.GetSize(), PieceSize: s.GetPieceSize()}
+		if err := l.Validate(); err != nil {
+			return err
+		}
+		if most := (l.Count() + 7) / 8; len(s.GetHave()) > most || len(s.GetWant()) > most {
+			return fmt.Errorf("wire: bitfield is longer than %d pieces", l.Count())
+		}
+		return CheckBlob(s.GetBlob())
+	case *Frame_Offer:
+		return checkPiece(k.Offer.GetBlob(), k.Offer.GetPiece())
+	case *Frame_Reject:
+		return checkPiece(k.Reject.GetBlob(), k.Reject.GetPiece())
+	case *Frame_Leave:
+		return CheckBlob(k.Leave.GetBlob())
+	case *Frame_Join:
+		o := k.Join.GetOrigin()
+		if len(o.GetRegistry()) > maxString || len(o.GetRepository()) > maxString || len(o.GetAuthorization()) > maxSecret {
+			return errors.New("wire: origin is too long")
+		}
+		return CheckBlob(k.Join.GetBlob())
+	case *Frame_Announce:
+		return checkAnnounce(k.Announce)
+	case *Frame_Task:
+		return checkTask(k.Task)
+	case *Frame_Digests:
+		n := len(k.Digests.GetSha256())
+		if n%32 != 0 || int(k.Digests.GetFirst())+n/32 > piece.MaxPieces {
+			return fmt.Errorf("wire: %d bytes of digests from piece %d", n, k.Digests.GetFirst())
+		}
+		return CheckBlob(k.Digests.GetBlob())
+	case *Frame_Failure:
+		f := k.Failure
+		if len(f.GetMessage()) > 8*maxString || len(f.GetCode()) > maxString || len(f.GetSide()) > maxString {
+			return errors.New("wire: failure is too long")
+		}
+		if f.GetStatus() < 400 || f.GetStatus() > 599 {
+			return fmt.Errorf("wire: failure with status %d", f.GetStatus())
+		}
+		return CheckBlob(f.GetBlob())
+	}
+	return nil
+}
+
+func checkHello(h *Hello) error {
+	if h.GetVersion() != Version {
+		return fmt.Errorf("wire: neighbour speaks version %d, not %d: run the same release on both", h.GetVersion(), Version)
+	}
+	if id := h.GetId(); id == "" || len(id) > maxID {
+		return errors.New("wire: hello without a node ID")
+	}
+	if len(h.GetAddress()) > maxString || len(h.GetLabels()) > MaxLabels {
+		return errors.New("wire: hello is too long")
+	}
+	for k, v := range h.GetLabels() {
+		if len(k)+len(v) > maxString {
+			return errors.New("wire: hello is too long")
+		}
+	}
+	return nil
+}
+
+func checkPiece(blob string, i uint32) error {
+	if i >= piece.MaxPieces {
+		return fmt.Errorf("wire: piece %d is beyond %d", i, piece.MaxPieces)
+	}
+	return CheckBlob(blob)
+}
+
+func checkAnnounce(a *Announce) error {
+	if len(a.GetBlobs()) > MaxAnnounced {
+		return fmt.Errorf("wire: %d blobs announced at once", len(a.GetBlobs()))
+	}
+	for _, b := range a.GetBlobs() {
+		if b.GetSize() < 0 {
+			return errors.New("wire: announced size is negative")
+		}
+		if err := CheckBlob(b.GetDigest()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkTask(t *Task) error {
+	if len(t.GetPeers()) > MaxPeers {
+		return fmt.Errorf("wire: task with %d peers", len(t.GetPeers()))
+	}
+	for _, p := range t.GetPeers() {
+		if p.GetId() == "" || len(p.GetId()) > maxID || len(p.GetAddress()) > maxString {
+			return errors.New("wire: task with a bad peer")
+		}
+	}
+	if err := (piece.Layout{Size: t.GetSize(), PieceSize: t.GetPieceSize()}).Validate(); err != nil {
+		return err
+	}
+	return CheckBlob(t.GetBlob())
+}
