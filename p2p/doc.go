@@ -1,0 +1,2 @@
+// Package p2p is one node in its swarms.
+package p2p

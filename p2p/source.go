@@ -1,0 +1,35 @@
+package p2p
+
+import (
+	"context"
+	"io"
+)
+
+// Source is one way to a blob in an upstream registry, with the credentials of
+// whoever asked for it. The mirror hands one to the node with every request: a
+// digest names a blob, but credentials belong to a repository.
+type Source interface {
+	// Open reads the blob from offset to its end. size is that of the whole
+	// blob, -1 if the upstream does not say. Errors of the upstream are
+	// *oci.Error. If the upstream cannot start at offset, Open skips to it.
+	Open(ctx context.Context, offset int64) (body io.ReadCloser, size int64, err error)
+
+	// Origin says where the source points to, for the supernode to read the
+	// same.
+	Origin() Origin
+}
+
+// Origin names a blob's place in an upstream registry.
+type Origin struct {
+	Registry   string // host[:port] as the client named it, e.g. "docker.io"
+	Repository string // e.g. "library/alpine"
+	// Authorization is the client's Authorization header; "" if it sent none.
+	// It is never logged or written to disk.
+	Authorization string
+}
+
+// String leaves the credentials out.
+func (o Origin) String() string { return o.Registry + "/" + o.Repository }
+
+// GoString leaves the credentials out.
+func (o Origin) GoString() string { return o.String() }

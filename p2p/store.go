@@ -1,0 +1,74 @@
+package p2p
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Store holds whole blobs by digest: the node's content store. It is the piece
+// store too: pieces are read back from it, and nothing is written beside it.
+type Store interface {
+	// Open returns a committed blob, or an error for which
+	// errdefs.IsNotFound holds.
+	Open(ctx context.Context, dgst digest.Digest) (Blob, error)
+
+	// Ingest starts, or resumes, receiving a blob of size bytes. There is one
+	// ingest per digest at a time; a second gets errdefs.ErrUnavailable. A
+	// blob that is committed already gets errdefs.ErrAlreadyExists.
+	Ingest(ctx context.Context, dgst digest.Digest, size int64) (Ingest, error)
+
+	// Walk calls fn for every committed blob until fn returns an error.
+	Walk(ctx context.Context, fn func(dgst digest.Digest, size int64) error) error
+
+	// Writes reports whether an Ingest puts bytes into the store. Where it
+	// does not, the client that reads from the mirror does (containerd in
+	// stream mode), and the ingest only looks on.
+	Writes() bool
+}
+
+// Blob is a committed blob, open for reading. ReadAt may be called
+// concurrently.
+type Blob interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Filer is a Blob or an Ingest whose bytes lie in a plain file, so that they
+// can be sent with sendfile. File returns nil while there is none. The file is
+// the Blob's; its offset is never used and must not be moved.
+type Filer interface {
+	File() *os.File
+}
+
+// Ingest receives one blob, in order. Write, Digest, Commit, Truncate and Close
+// belong to one goroutine; ReadAt, Available and File may be called from any.
+type Ingest interface {
+	// Write appends verified bytes.
+	io.Writer
+	// ReadAt reads back bytes before Available. It works until Close, also
+	// after Commit.
+	io.ReaderAt
+
+	// Offset is how many bytes have been written, those of an earlier,
+	// interrupted ingest included.
+	Offset() int64
+	// Available is how many bytes from the start ReadAt can give back now.
+	// It can exceed Offset where somebody else writes.
+	Available() int64
+	// Digest is that of all bytes written, by the algorithm of the blob's
+	// own digest.
+	Digest() digest.Digest
+	// Commit makes the blob whole: it checks size and digest. It returns
+	// errdefs.ErrUnavailable if it is for somebody else to commit and they
+	// have not.
+	Commit(ctx context.Context) error
+	// Truncate throws away what was written.
+	Truncate() error
+	// Close lets go. What was written and not committed stays for a later
+	// Ingest of the same digest, if the store writes.
+	Close() error
+}
