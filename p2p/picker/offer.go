@@ -1,0 +1,159 @@
+package picker
+
+// Offer is a piece held out to a neighbour. It occupies an upload slot.
+type Offer struct {
+	Node  string
+	Blob  string
+	Piece int
+}
+
+// NextOffer picks what to offer now and takes a slot for it. ok is false if
+// every slot is busy or nobody free wants what this node may send.
+func (s *State) NextOffer() (o Offer, ok bool) {
+	if s.uploads >= s.slots {
+		return Offer{}, false
+	}
+	best, ties := 0, 0
+	for _, id := range s.nodeOrder {
+		n := s.neighbours[id]
+		if !n.free || n.quiet {
+			continue
+		}
+		for _, blobID := range s.blobOrder {
+			b, v := s.blobs[blobID], n.views[blobID]
+			if v == nil {
+				continue
+			}
+			for i := range v.want.Intersection(b.have).EachSet() {
+				score := s.score(b, v, int(i))
+				if score < 0 || ties > 0 && score > best {
+					continue
+				}
+				if ties == 0 || score < best {
+					best, ties = score, 0
+				}
+				// Each of the ties is kept with equal chance.
+				if ties++; s.rand.IntN(ties) == 0 {
+					o, ok = Offer{Node: id, Blob: blobID, Piece: int(i)}, true
+				}
+			}
+		}
+	}
+	if ok {
+		s.uploads++
+		v, b := s.neighbours[o.Node].views[o.Blob], s.blobs[o.Blob]
+		v.want.Clear(uint(o.Piece))
+		if !v.have.Test(uint(o.Piece)) && !v.sent.Test(uint(o.Piece)) {
+			v.sent.Set(uint(o.Piece))
+			b.copies[o.Piece]++
+		}
+		s.neighbours[o.Node].free = false // until it says so again
+	}
+	return o, ok
+}
+
+// score ranks a piece for a neighbour; lowest first, negative never.
+func (s *State) score(b *blob, v *view, i int) int {
+	if !s.seed {
+		return b.copies[i]
+	}
+	if b.copies[i] > 0 && !v.lonely && !v.starved {
+		return -1 // somebody else can send it
+	}
+	return b.copies[i]
+}
+
+// Reason is why an offer came to nothing.
+type Reason int
+
+// Reasons for declining an offer.
+const (
+	Accepted Reason = iota
+	Have            // held, on its way, or not wanted
+	Busy            // no slot, or no memory
+)
+
+// Lost undoes an offer that was declined, ran out of time, or broke. It does
+// not give the slot back: see EndUpload.
+func (s *State) Lost(o Offer, why Reason) {
+	n, b := s.neighbours[o.Node], s.blobs[o.Blob]
+	if n == nil || b == nil {
+		return
+	}
+	v := n.views[o.Blob]
+	if v == nil {
+		return
+	}
+	i := uint(o.Piece)
+	if why == Have {
+		// The next snapshot tells whether it holds it; until then nobody
+		// offers it again.
+		return
+	}
+	if v.sent.Test(i) {
+		v.sent.Clear(i)
+		if !v.have.Test(i) && !n.quiet {
+			b.copies[o.Piece]--
+		}
+	}
+	v.want.Set(i)
+}
+
+// EndUpload gives an upload slot back: the transfer is done, nearly done, or
+// will not be.
+func (s *State) EndUpload() { s.uploads-- }
+
+// Accept decides on a piece that is offered to this node. If it is accepted, a
+// download slot is taken and the piece is in flight until Landed.
+func (s *State) Accept(blobID string, i int) Reason {
+	b := s.blobs[blobID]
+	if b == nil || i >= b.pieces || !b.want.Test(uint(i)) {
+		return Have
+	}
+	if s.downloads >= s.slots {
+		return Busy
+	}
+	s.downloads++
+	b.want.Clear(uint(i))
+	b.inflight.Set(uint(i))
+	return Accepted
+}
+
+// Fetch marks a piece as in flight that the node gets without an offer.
+func (s *State) Fetch(blobID string, i int) {
+	if b := s.blobs[blobID]; b != nil {
+		b.want.Clear(uint(i))
+		b.inflight.Set(uint(i))
+	}
+}
+
+// EndDownload gives a download slot back: the transfer is done or nearly so.
+func (s *State) EndDownload() { s.downloads-- }
+
+// Landed says that a piece is in flight no more, whether it came or not.
+func (s *State) Landed(blobID string, i int) {
+	if b := s.blobs[blobID]; b != nil {
+		b.inflight.Clear(uint(i))
+	}
+}
+
+// Free reports whether the node would take a piece now.
+func (s *State) Free() bool { return s.downloads < s.slots }
+
+// Idle reports whether no transfer holds a slot.
+func (s *State) Idle() bool { return s.downloads == 0 && s.uploads == 0 }
+
+// MaxSlots is how many transfers run at most in each direction.
+const MaxSlots = 4
+
+// Adapt sets the number of slots for the next while: one more if all were busy
+// and yet moved under 40 % of the best rate that the link has shown; one again
+// once nothing moves. Rates are in bytes per second.
+func (s *State) Adapt(rate, best float64) {
+	switch {
+	case s.Idle():
+		s.slots = 1
+	case s.slots < MaxSlots && s.downloads+s.uploads >= s.slots && rate > 0 && rate < 0.4*best:
+		s.slots++
+	}
+}

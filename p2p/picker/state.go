@@ -1,0 +1,246 @@
+package picker
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/shoal-p2p/shoal/p2p/piece"
+)
+
+// State is what one node knows about itself and its neighbours. It is not safe
+// for concurrent use.
+type State struct {
+	seed bool
+	rand *rand.Rand
+
+	slots     int // upload slots, and as many download slots
+	uploads   int // slots in use: offered or sending
+	downloads int // slots in use: accepted and not nearly done
+
+	neighbours map[string]*neighbour
+	blobs      map[string]*blob
+	// The keys of the maps in order, so that the same source of randomness
+	// always leads to the same choices.
+	nodeOrder, blobOrder []string
+}
+
+type neighbour struct {
+	free  bool // would take a piece
+	quiet bool // not heard of for a while
+	views map[string]*view
+}
+
+// view is what a node believes of a neighbour for one blob.
+type view struct {
+	have, want *piece.Bitfield
+	sent       *piece.Bitfield // sent to it; it may not have told yet
+	lonely     bool            // knows nobody but the seed
+	starved    bool            // wants, and nothing comes
+}
+
+type blob struct {
+	pieces   int
+	have     *piece.Bitfield // may be offered
+	want     *piece.Bitfield // in the window, not held, not in flight
+	inflight *piece.Bitfield
+	copies   []int // per piece: live neighbours that hold it or were sent it
+}
+
+// New returns the state of a node without neighbours and blobs.
+func New(seed bool, rand *rand.Rand) *State {
+	return &State{
+		seed: seed, rand: rand, slots: 1,
+		neighbours: map[string]*neighbour{},
+		blobs:      map[string]*blob{},
+	}
+}
+
+// AddNeighbour adds a neighbour that is busy until it says otherwise.
+func (s *State) AddNeighbour(id string) {
+	s.nodeOrder = insert(s.nodeOrder, id)
+	s.neighbours[id] = &neighbour{views: map[string]*view{}}
+}
+
+// RemoveNeighbour forgets a neighbour and its copies. Slots that it holds are
+// given back by those who run the transfers.
+func (s *State) RemoveNeighbour(id string) {
+	if n := s.neighbours[id]; n != nil {
+		s.SetQuiet(id, true)
+		s.nodeOrder = remove(s.nodeOrder, id)
+		delete(s.neighbours, id)
+	}
+}
+
+// AddBlob adds a blob of so many pieces, of which none is held or wanted.
+// Adding a blob again changes nothing.
+func (s *State) AddBlob(id string, pieces int) {
+	if s.blobs[id] != nil {
+		return
+	}
+	s.blobOrder = insert(s.blobOrder, id)
+	s.blobs[id] = &blob{
+		pieces: pieces, have: piece.NewBitfield(pieces), want: piece.NewBitfield(pieces),
+		inflight: piece.NewBitfield(pieces), copies: make([]int, pieces),
+	}
+}
+
+// RemoveBlob forgets a blob and every view of it.
+func (s *State) RemoveBlob(id string) {
+	s.blobOrder = remove(s.blobOrder, id)
+	delete(s.blobs, id)
+	for _, n := range s.neighbours {
+		delete(n.views, id)
+	}
+}
+
+// Hold says that a piece may be offered from now on.
+func (s *State) Hold(id string, i int) {
+	if b := s.blobs[id]; b != nil {
+		b.have.Set(uint(i))
+		b.want.Clear(uint(i))
+	}
+}
+
+// HoldAll says that every piece may be offered.
+func (s *State) HoldAll(id string) {
+	if b := s.blobs[id]; b != nil {
+		b.have = piece.Full(b.pieces)
+		b.want = piece.NewBitfield(b.pieces)
+	}
+}
+
+// Drop says that a piece can no longer be offered.
+func (s *State) Drop(id string, i int) {
+	if b := s.blobs[id]; b != nil {
+		b.have.Clear(uint(i))
+	}
+}
+
+// Want replaces the pieces that the node asks for.
+func (s *State) Want(id string, want *piece.Bitfield) {
+	if b := s.blobs[id]; b != nil {
+		b.want = want.Difference(b.inflight)
+	}
+}
+
+// Offerable returns the pieces of a blob that may be offered, as a copy.
+func (s *State) Offerable(id string) *piece.Bitfield { return s.blobs[id].have.Clone() }
+
+// Wanted returns the pieces of a blob that the node asks for, as a copy.
+func (s *State) Wanted(id string) *piece.Bitfield { return s.blobs[id].want.Clone() }
+
+// InFlight returns the pieces of a blob that are on their way, as a copy.
+func (s *State) InFlight(id string) *piece.Bitfield { return s.blobs[id].inflight.Clone() }
+
+// Snapshot is a neighbour's word on a blob.
+type Snapshot struct {
+	Have, Want *piece.Bitfield
+	Lonely     bool // it knows nobody but the seed for this blob
+	Starved    bool // it wants pieces and nothing comes
+}
+
+// Observe replaces the view of a neighbour. Unknown neighbours and blobs are
+// ignored.
+func (s *State) Observe(id, blobID string, snap Snapshot) {
+	n, b := s.neighbours[id], s.blobs[blobID]
+	if n == nil || b == nil {
+		return
+	}
+	if v := n.views[blobID]; v != nil {
+		s.count(n, v, b, -1)
+		// What it wants again after it was sent has been lost on the way.
+		v.sent.InPlaceDifference(snap.Want)
+		v.have, v.want, v.lonely, v.starved = snap.Have, snap.Want, snap.Lonely, snap.Starved
+		s.count(n, v, b, 1)
+		return
+	}
+	v := &view{have: snap.Have, want: snap.Want, sent: piece.NewBitfield(b.pieces), lonely: snap.Lonely, starved: snap.Starved}
+	n.views[blobID] = v
+	s.count(n, v, b, 1)
+}
+
+// Forget drops the view of a neighbour that left a blob's swarm.
+func (s *State) Forget(id, blobID string) {
+	n, b := s.neighbours[id], s.blobs[blobID]
+	if n == nil || b == nil {
+		return
+	}
+	if v := n.views[blobID]; v != nil {
+		s.count(n, v, b, -1)
+		delete(n.views, blobID)
+	}
+}
+
+// SetFree says whether a neighbour would take a piece now.
+func (s *State) SetFree(id string, free bool) {
+	if n := s.neighbours[id]; n != nil {
+		n.free = free
+	}
+}
+
+// SetQuiet says whether a neighbour has fallen silent. What a quiet one holds
+// counts for nothing, and nothing is offered to it.
+func (s *State) SetQuiet(id string, quiet bool) {
+	n := s.neighbours[id]
+	if n == nil || n.quiet == quiet {
+		return
+	}
+	if quiet {
+		s.countAll(n, -1)
+	}
+	n.quiet = quiet
+	if !quiet {
+		s.countAll(n, 1)
+	}
+}
+
+// Copies returns how many live neighbours hold a piece.
+func (s *State) Copies(id string, i int) int {
+	if b := s.blobs[id]; b != nil {
+		return b.copies[i]
+	}
+	return 0
+}
+
+// Neighbours returns how many live neighbours have a view of a blob.
+func (s *State) Neighbours(id string) int {
+	c := 0
+	for _, n := range s.neighbours {
+		if !n.quiet && n.views[id] != nil {
+			c++
+		}
+	}
+	return c
+}
+
+func (s *State) countAll(n *neighbour, d int) {
+	for id, v := range n.views {
+		if b := s.blobs[id]; b != nil {
+			s.count(n, v, b, d)
+		}
+	}
+}
+
+func (s *State) count(n *neighbour, v *view, b *blob, d int) {
+	if n.quiet {
+		return
+	}
+	for i := range v.have.Union(v.sent).EachSet() {
+		b.copies[i] += d
+	}
+}
+
+func insert(order []string, id string) []string {
+	i, found := slices.BinarySearch(order, id)
+	if found {
+		return order
+	}
+	return slices.Insert(order, i, id)
+}
+
+func remove(order []string, id string) []string {
+	if i, found := slices.BinarySearch(order, id); found {
+		return slices.Delete(order, i, i+1)
+	}
+	return order
+}

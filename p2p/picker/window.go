@@ -1,0 +1,68 @@
+package picker
+
+import (
+	"math/rand/v2"
+
+	"github.com/shoal-p2p/shoal/p2p/piece"
+)
+
+// MinWindow is how many pieces ahead of the first missing one a node asks for
+// where memory allows: with fewer, nodes have too little to trade.
+const MinWindow = 16
+
+// Window returns the pieces to ask for: those neither held nor in flight among
+// the width pieces that follow the first missing one at or after each cursor.
+func Window(pieces int, held, inflight *piece.Bitfield, cursors []int, width int) *piece.Bitfield {
+	want := piece.NewBitfield(pieces)
+	for _, c := range cursors {
+		first, ok := firstMissing(held, c, pieces)
+		if !ok {
+			continue
+		}
+		for i := first; i < min(first+width, pieces); i++ {
+			if !held.Test(uint(i)) && !inflight.Test(uint(i)) {
+				want.Set(uint(i))
+			}
+		}
+	}
+	return want
+}
+
+func firstMissing(held *piece.Bitfield, from, pieces int) (int, bool) {
+	i, ok := held.NextClear(uint(from))
+	return int(i), ok && int(i) < pieces
+}
+
+// Run is consecutive pieces to read from the upstream in one request.
+type Run struct{ First, Count int }
+
+// NextRun picks what a node reads from the upstream itself. want is its window;
+// offered are the pieces that it can expect from neighbours, which are left to
+// them; proven are those whose digest is known. Proven pieces can be traded, so
+// they are taken in random order, at most most at a time, while unproven ones
+// are only good in sequence. ok is false if there is nothing to read.
+func NextRun(want, offered, proven *piece.Bitfield, most int, rand *rand.Rand) (r Run, ok bool) {
+	missing := want.Difference(offered)
+	if tradable := missing.Intersection(proven); tradable.Any() {
+		k := rand.IntN(int(tradable.Count()))
+		for i := range tradable.EachSet() {
+			if k == 0 {
+				return run(tradable, int(i), most), true
+			}
+			k--
+		}
+	}
+	first, ok := missing.NextSet(0)
+	if !ok {
+		return Run{}, false
+	}
+	return run(missing, int(first), int(missing.Len())), true
+}
+
+func run(set *piece.Bitfield, first, most int) Run {
+	n := 1
+	for n < most && set.Test(uint(first+n)) {
+		n++
+	}
+	return Run{First: first, Count: n}
+}
