@@ -1,0 +1,26 @@
+// Package containerd is the content store of a containerd that runs on this
+// node, 1.6 or later, as Shoal sees it: it serves peers out of that store and
+// looks on while containerd fills it from our mirror.
+//
+// Glossary:
+//   - content path: the directory of containerd's content store. Where it can
+//     be read, bytes come straight from its files; else over gRPC, at a tenth
+//     of the speed.
+//   - namespace: containerd's own division of its metadata. The files are
+//     shared by all; a blob that any namespace knows counts as held.
+//   - reference: what a writer locks. containerd's fetch uses
+//     remotes.MakeRefKey, e.g. layer-sha256:…; its content store writes under
+//     <namespace>/<sequence>/<reference>.
+//   - growing file: ingest/<hash>/data of a blob that containerd is receiving.
+//
+// What holds:
+//   - Nothing here writes blobs. An [Store.Ingest] hashes what streams by and
+//     reads back from the growing file, with one descriptor that outlives the
+//     rename of the commit; a blob is committed when containerd has it.
+//   - Available is bounded by the growing file's size at that moment. It goes
+//     back to zero if containerd discards the file.
+//   - No wait is unbounded: containerd may be stopped, hang, or start later.
+//     Connections are made when needed and again after a restart.
+//   - Looking is cheap: a stat of an open file, or at most one listing of the
+//     ingest directory per lookEvery for all blobs together.
+package containerd
