@@ -3,6 +3,10 @@ package p2p
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shoal-p2p/shoal/internal/metrics"
 )
@@ -40,6 +44,10 @@ type Config struct {
 	// Seed makes the node the one that its swarms trust: it reads blobs from
 	// the upstream, names the digests of their pieces, and never asks a peer.
 	Seed bool
+	// Tracker and SourceFor make a seed a supernode: who meets whom, and the
+	// way to a blob's upstream from what an agent sent. Only a seed has them.
+	Tracker   Tracker
+	SourceFor func(origin Origin, dgst digest.Digest) Source
 }
 
 func (c *Config) validate() error {
@@ -57,6 +65,15 @@ func (c *Config) validate() error {
 	}
 	if c.Seed && c.Supernode != "" {
 		return errors.New("p2p: a seed has no supernode")
+	}
+	if c.Seed != (c.Tracker != nil) || c.Seed != (c.SourceFor != nil) {
+		return errors.New("p2p: a seed needs a tracker and sources, and only a seed")
+	}
+	if c.ID == "" {
+		c.ID = fmt.Sprintf("%016x", rand.Uint64())
+	}
+	if c.Metrics == nil {
+		c.Metrics = metrics.New(prometheus.NewRegistry())
 	}
 	return nil
 }

@@ -1,5 +1,12 @@
 package p2p
 
+import (
+	"slices"
+	"strings"
+
+	"github.com/shoal-p2p/shoal/internal/metrics"
+)
+
 // Status is what a node tells about itself.
 type Status struct {
 	ID        string           `json:"id"`
@@ -39,4 +46,47 @@ type TaskStatus struct {
 	State     string `json:"state"` // filling, complete or failed
 	Clients   int    `json:"clients"`
 	Peers     int    `json:"peers"`
+}
+
+// Status tells what the node does now.
+func (n *Node) Status() Status {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := Status{
+		ID: n.cfg.ID, Peers: []PeerStatus{}, Tasks: []TaskStatus{}, Bytes: map[string]int64{},
+		UploadBytes: n.uploaded.Load(), MemoryBytes: n.mem.inUse(), MemoryLimit: n.mem.limit,
+	}
+	if n.cfg.Supernode != "" {
+		s.Supernode = &SupernodeStatus{Address: n.cfg.Supernode, Connected: n.super != nil}
+	}
+	for _, source := range []string{metrics.SourceUpstream, metrics.SourceSupernode, metrics.SourcePeer, metrics.SourceStore} {
+		s.Bytes[source] = n.bytes.of(source).Load()
+	}
+	for _, nb := range n.neighbours {
+		if !nb.seed {
+			s.Peers = append(s.Peers, PeerStatus{ID: nb.id, Address: nb.addr, Tasks: len(nb.snapshots)})
+		}
+	}
+	for _, t := range n.tasks {
+		s.Tasks = append(s.Tasks, t.status())
+	}
+	slices.SortFunc(s.Peers, func(a, b PeerStatus) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(s.Tasks, func(a, b TaskStatus) int { return strings.Compare(a.Digest, b.Digest) })
+	return s
+}
+
+// status describes the task. Callers hold n.mu.
+func (t *task) status() TaskStatus {
+	s := TaskStatus{Digest: t.id, Size: -1, State: "filling", Clients: len(t.contents)}
+	if t.known {
+		s.Size, s.PieceSize, s.Pieces = t.layout.Size, t.layout.PieceSize, t.layout.Count()
+		s.Held, s.Peers = int(t.held.Count()), t.n.picker.Neighbours(t.id)
+	}
+	switch {
+	case t.err != nil:
+		s.State = "failed"
+	case t.whole:
+		s.State = "complete"
+	}
+	return s
 }

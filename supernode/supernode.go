@@ -1,9 +1,8 @@
-// Package supernode introduces peers to each other, reads each blob from its
-// upstream once, and seeds it.
 package supernode
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/http"
 
 	"github.com/opencontainers/go-digest"
@@ -27,17 +26,26 @@ type Config struct {
 // Supernode is the tracker and the seed of a cluster.
 type Supernode struct{ node *p2p.Node }
 
-// New makes a supernode; Run brings it to life.
+// New makes a supernode. It works once Run has been called.
 func New(cfg Config) (*Supernode, error) {
-	n, err := p2p.NewNode(p2p.Config{Store: cfg.Store, Metrics: cfg.Metrics, Memory: cfg.Memory, Seed: true})
-	return &Supernode{node: n}, err
+	node, err := p2p.NewNode(p2p.Config{
+		Store: cfg.Store, Metrics: cfg.Metrics, Memory: cfg.Memory,
+		Seed:      true,
+		Tracker:   newTracker(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
+		SourceFor: cfg.Source,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Supernode{node: node}, nil
 }
 
-// Node is the seed, which serves a mirror in the same process.
+// Node is the seed, which can serve a mirror in the same process.
 func (s *Supernode) Node() *p2p.Node { return s.node }
 
-// Handler serves the agents: RPC and pieces.
-func (s *Supernode) Handler() http.Handler { return http.NotFoundHandler() }
+// Handler serves the agents: their streams, and pieces. Its server must speak
+// HTTP/1.1 and cleartext HTTP/2.
+func (s *Supernode) Handler() http.Handler { return s.node.Handler() }
 
 // Run works until ctx ends, then lets go of everything and returns nil.
 func (s *Supernode) Run(ctx context.Context) error { return s.node.Run(ctx) }

@@ -1,0 +1,234 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/shoal-p2p/shoal/internal/oci"
+	"github.com/shoal-p2p/shoal/p2p/picker"
+	"github.com/shoal-p2p/shoal/p2p/piece"
+)
+
+// task is one blob on this node: being filled, or served to the swarm. There is
+// one per digest. A fill belongs to no client: it goes on while somebody holds
+// it, and to its end if the store keeps what is written.
+type task struct {
+	n    *Node
+	dgst digest.Digest
+	id   string // dgst as the wire names it
+
+	ctx    context.Context // ends with the task
+	cancel context.CancelFunc
+
+	// All below is guarded by n.mu.
+
+	known   bool // layout, digests and the bitfields are set
+	layout  piece.Layout
+	digests []piece.Digest
+	proven  *piece.Bitfield // pieces whose digest is known
+	held    *piece.Bitfield // pieces that can be read here
+	bufs    map[int]*buffer // pieces in memory, verified
+	order   []int           // pieces in memory that the ingest has seen, oldest first
+
+	ingest  Ingest // nil until known, and for a blob out of the store
+	blob    Blob   // set for a blob out of the store
+	written int    // pieces that the ingest has seen, in order
+	whole   bool   // the blob's own digest has been checked
+	stored  bool   // the store has the blob
+
+	err      error     // why the fill failed
+	ended    time.Time // when it became whole, or failed
+	used     time.Time // when somebody last held it or traded in it
+	started  time.Time
+	progress time.Time // when the last piece came
+
+	contents map[*Content]struct{}
+	sources  []Source
+	peers    map[string]string // ID to address, as the supernode told
+
+	awaiting    map[*neighbour]struct{} // agents to tell the layout, on a seed
+	superFailed bool                    // the supernode cannot provide it
+
+	changed chan struct{} // closed at every step forward
+}
+
+// notify wakes all who wait for the task. Callers hold n.mu.
+func (t *task) notify() {
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// setLayout makes the blob's cut known. Callers hold n.mu.
+func (t *task) setLayout(l piece.Layout) {
+	n := l.Count()
+	t.layout, t.known = l, true
+	t.digests = make([]piece.Digest, n)
+	t.proven, t.held = piece.NewBitfield(n), piece.NewBitfield(n)
+	t.n.picker.AddBlob(t.id, n)
+	t.notify()
+}
+
+// filling reports whether pieces are needed: until the blob is whole, and again
+// if a client reads what memory had to let go.
+func (t *task) filling() bool {
+	return t.err == nil && (!t.whole || len(t.contents) > 0 && !t.held.All())
+}
+
+// readable reports whether clients may read piece i. The last piece is kept
+// back until the whole blob has been checked: a client never gets all of a
+// wrong blob.
+func (t *task) readable(i int) bool {
+	return t.held.Test(uint(i)) && (t.whole || i < t.layout.Count()-1)
+}
+
+// prove records the digest of a piece that the seed named. Callers hold n.mu.
+func (t *task) prove(i int, d piece.Digest) {
+	t.digests[i] = d
+	t.proven.Set(uint(i))
+}
+
+// accept takes a verified piece into memory. Callers hold n.mu; the buffer is
+// the task's from here on.
+func (t *task) accept(i int, b *buffer) {
+	if t.err != nil || t.held.Test(uint(i)) {
+		b.release()
+		return
+	}
+	t.held.Set(uint(i))
+	t.bufs[i] = b
+	if i < t.written {
+		t.order = append(t.order, i)
+	}
+	t.progress = time.Now()
+	if t.proven.Test(uint(i)) {
+		t.offer(i)
+	}
+	t.rewindow()
+	t.notify()
+}
+
+// offer lets peers have piece i. Callers hold n.mu.
+func (t *task) offer(i int) {
+	t.n.picker.Hold(t.id, i)
+	t.n.snapshotDue(t.id)
+	t.n.pump()
+}
+
+// rewindow asks for the pieces that are needed next. Callers hold n.mu.
+func (t *task) rewindow() {
+	if !t.known || t.n.cfg.Seed {
+		return
+	}
+	if !t.filling() {
+		t.n.picker.Want(t.id, piece.NewBitfield(t.layout.Count()))
+		return
+	}
+	t.n.picker.Want(t.id, t.window())
+	t.n.snapshotDue(t.id)
+}
+
+// window returns the pieces that are needed next and not on their way.
+func (t *task) window() *piece.Bitfield {
+	var cursors []int
+	if t.n.cfg.Store.Writes() && !t.whole {
+		cursors = append(cursors, t.written)
+	}
+	for c := range t.contents {
+		cursors = append(cursors, c.cursor)
+	}
+	return picker.Window(t.layout.Count(), t.held, t.n.picker.InFlight(t.id), cursors, t.width())
+}
+
+// width is how many pieces ahead the memory allows for.
+func (t *task) width() int {
+	share := t.n.mem.limit / 2 / max(1, int64(t.n.fills))
+	return max(4, int(share/t.layout.PieceSize))
+}
+
+// urgent reports whether somebody waits for piece i. Callers hold n.mu.
+func (t *task) urgent(i int) bool {
+	if i == t.written {
+		return true
+	}
+	for c := range t.contents {
+		if first, ok := t.held.NextClear(uint(c.cursor)); ok && int(first) == i {
+			return true
+		}
+	}
+	return false
+}
+
+// forget drops pieces from memory until size bytes have room, oldest first:
+// those that can be read from the store, then those that no client waits for.
+// Callers hold n.mu.
+func (t *task) forget(enough func() bool) {
+	for _, last := range []bool{false, true} {
+		kept := t.order[:0]
+		for k, i := range t.order {
+			if enough() {
+				kept = append(kept, t.order[k:]...)
+				break
+			}
+			backed := t.backed(i)
+			if !backed && (t.ahead(i) || !last) {
+				kept = append(kept, i)
+				continue
+			}
+			if b := t.bufs[i]; b != nil {
+				delete(t.bufs, i)
+				b.release()
+			}
+			if !backed {
+				t.held.Clear(uint(i))
+				t.n.picker.Drop(t.id, i)
+				t.n.snapshotDue(t.id)
+			}
+		}
+		t.order = kept
+	}
+}
+
+// backed reports whether piece i can be read from the store.
+func (t *task) backed(i int) bool {
+	return t.blob != nil || t.ingest != nil && t.ingest.Available() >= t.layout.End(i)
+}
+
+// ahead reports whether a client has yet to read piece i.
+func (t *task) ahead(i int) bool {
+	for c := range t.contents {
+		if i >= c.cursor {
+			return true
+		}
+	}
+	return false
+}
+
+// fail ends the fill. Callers hold n.mu.
+func (t *task) fail(err error) {
+	if t.err != nil || t.whole {
+		return
+	}
+	var known *oci.Error
+	if !errors.As(err, &known) {
+		err = oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeUnavailable, "blob %s: %v", t.dgst, err)
+	}
+	t.err, t.ended = err, time.Now()
+	t.n.fills--
+	t.dropMemory()
+	t.n.picker.RemoveBlob(t.id)
+	t.n.leave(t)
+	t.notify()
+	t.cancel()
+}
+
+func (t *task) dropMemory() {
+	for i, b := range t.bufs {
+		delete(t.bufs, i)
+		b.release()
+	}
+	t.order = nil
+}

@@ -1,0 +1,381 @@
+package p2p
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/containerd/log"
+
+	"github.com/shoal-p2p/shoal/internal/metrics"
+	"github.com/shoal-p2p/shoal/internal/oci"
+	"github.com/shoal-p2p/shoal/p2p/picker"
+	"github.com/shoal-p2p/shoal/p2p/piece"
+)
+
+const (
+	// upstreamTries is how often a request that brought nothing is repeated.
+	upstreamTries = 4
+	// fallbackRun is how many proven pieces a node without its supernode
+	// reads at a time, so that others read other ones.
+	fallbackRun = 8
+	// patience is how long an agent that lost its supernode waits for it, and
+	// for a piece that a neighbour could send.
+	patience = 500 * time.Millisecond
+)
+
+// readUpstream reads from the upstream what this node cannot expect from
+// others: everything for a seed or a node without a supernode, nothing while
+// the supernode provides.
+func (t *task) readUpstream(ctx context.Context) {
+	reason := ""
+	for {
+		why, err := t.waitForNeed(ctx)
+		if err != nil || why == done {
+			return
+		}
+		if string(why) != reason {
+			reason = string(why)
+			if why != alone {
+				t.n.cfg.Metrics.Fallback.WithLabelValues(reason).Inc()
+				log.G(ctx).WithField("blob", t.id).WithField("reason", reason).Info("reading from the upstream")
+			}
+		}
+		r, changed, ok := t.nextRun()
+		if !ok {
+			select {
+			case <-changed:
+			case <-time.After(patience):
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
+		if err := t.readRun(ctx, r); err != nil {
+			if ctx.Err() == nil {
+				t.failWith(err)
+			}
+			return
+		}
+	}
+}
+
+// need is why a node reads from the upstream itself.
+type need string
+
+const (
+	none        need = ""
+	done        need = "done"
+	alone       need = "alone"
+	noSupernode need = "supernode_unreachable"
+	superFailed need = "supernode_failed"
+)
+
+// need tells whether the task must read from the upstream now. Callers hold
+// n.mu.
+func (t *task) need() need {
+	switch {
+	case !t.filling():
+		return done
+	case t.known && t.ingest == nil:
+		return none // the ingest may hold a part
+	case t.n.cfg.Supernode == "":
+		return alone
+	case t.superFailed:
+		return superFailed
+	case t.n.super == nil && time.Since(t.n.superLost) >= patience:
+		return noSupernode
+	}
+	return none
+}
+
+func (t *task) waitForNeed(ctx context.Context) (why need, err error) {
+	for {
+		t.n.mu.Lock()
+		why = t.need()
+		changed := t.changed
+		var timer <-chan time.Time
+		if why == none && t.n.cfg.Supernode != "" && t.n.super == nil {
+			timer = time.After(patience)
+		}
+		t.n.mu.Unlock()
+		if why != none {
+			return why, nil
+		}
+		select {
+		case <-changed:
+		case <-timer:
+		case <-ctx.Done():
+			return none, context.Cause(ctx)
+		}
+	}
+}
+
+// nextRun picks what to read. Before the blob's size is known that is its
+// beginning. If there is nothing to read, changed closes at the next step.
+func (t *task) nextRun() (r picker.Run, changed <-chan struct{}, ok bool) {
+	t.n.mu.Lock()
+	defer t.n.mu.Unlock()
+	r, ok = t.chooseRun()
+	return r, t.changed, ok
+}
+
+func (t *task) chooseRun() (picker.Run, bool) {
+	if !t.known {
+		return picker.Run{}, true
+	}
+	pieces := t.layout.Count()
+	if t.n.cfg.Seed || t.n.cfg.Supernode == "" {
+		first, ok := t.window().NextSet(0)
+		return picker.Run{First: int(first), Count: pieces - int(first)}, ok
+	}
+	want := t.window()
+	offered := piece.NewBitfield(pieces)
+	if time.Since(t.progress) < 2*patience {
+		for i := range want.Intersection(t.proven).EachSet() {
+			if t.n.picker.Copies(t.id, int(i)) > 0 {
+				offered.Set(i)
+			}
+		}
+	}
+	return picker.NextRun(want, offered, t.proven, fallbackRun, t.n.rand)
+}
+
+// inReach reports whether piece i is near enough to what clients read. A store
+// that writes takes everything.
+func (t *task) inReach(i int) bool {
+	if t.n.cfg.Store.Writes() {
+		return true
+	}
+	width := t.width()
+	for c := range t.contents {
+		if i >= c.cursor && i < c.cursor+width {
+			return true
+		}
+	}
+	return false
+}
+
+// readRun reads consecutive pieces in one request, and goes on from the byte
+// where it broke off.
+func (t *task) readRun(ctx context.Context, r picker.Run) error {
+	t.n.mu.Lock()
+	known, layout := t.known, t.layout
+	t.n.mu.Unlock()
+	offset := int64(0)
+	if known {
+		if layout.Size == 0 {
+			return nil
+		}
+		offset = layout.Offset(r.First)
+	}
+	body, size, err := t.openUpstream(ctx, offset)
+	if err != nil {
+		return err
+	}
+	u := &upstreamBody{t: t, body: body, offset: offset}
+	defer u.close()
+	if !known {
+		fresh, err := t.learnSize(ctx, size)
+		if err != nil || !fresh {
+			return err
+		}
+		layout = t.layout
+		r.Count = layout.Count()
+	} else if size >= 0 && size != layout.Size {
+		return oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeUnavailable,
+			"blob %s: the upstream says it has %d bytes, the swarm says %d", t.dgst, size, layout.Size)
+	}
+	for i := r.First; i < r.First+r.Count; i++ {
+		ok, err := t.readPiece(ctx, u, i)
+		if err != nil || !ok {
+			return err
+		}
+	}
+	return nil
+}
+
+// learnSize cuts the blob. It waits for the ingest, and reports whether that is
+// empty: what an earlier one left is not read again.
+func (t *task) learnSize(ctx context.Context, size int64) (fresh bool, err error) {
+	l := piece.LayoutFor(size)
+	if size < 0 || l.Validate() != nil {
+		return false, oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeUnavailable,
+			"blob %s: the upstream gives no usable size (%d)", t.dgst, size)
+	}
+	t.n.mu.Lock()
+	if !t.known {
+		t.setLayout(l)
+	}
+	t.n.tellTask(t)
+	t.n.mu.Unlock()
+	err = t.wait(ctx, func() bool { return t.ingest != nil || t.err != nil })
+	t.n.mu.Lock()
+	defer t.n.mu.Unlock()
+	if err == nil && t.err != nil {
+		err = t.err
+	}
+	return t.held.None() && l == t.layout, err
+}
+
+// readPiece reads piece i. ok is false if the run ends before it: it is here
+// already, or no longer wanted from the upstream.
+func (t *task) readPiece(ctx context.Context, u *upstreamBody, i int) (ok bool, err error) {
+	b, err := t.takeWaiting(ctx, i)
+	if err != nil || b == nil {
+		return false, err
+	}
+	sum, err := u.readFull(ctx, b.data, t.n.cfg.Seed || t.proven.Test(uint(i)))
+	t.n.mu.Lock()
+	defer t.n.mu.Unlock()
+	t.n.picker.Landed(t.id, i)
+	if err != nil {
+		b.release()
+		return false, err
+	}
+	switch {
+	case t.n.cfg.Seed:
+		t.prove(i, sum)
+		t.n.digestsDue(t)
+	case t.proven.Test(uint(i)) && sum != (piece.Digest{}) && sum != t.digests[i]:
+		b.release()
+		t.n.cfg.Metrics.PiecesRejected.WithLabelValues("digest").Inc()
+		return false, oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeDigestInvalid,
+			"the upstream sent wrong bytes for piece %d of blob %s", i, t.dgst)
+	}
+	t.accept(i, b)
+	return true, nil
+}
+
+// takeWaiting waits until piece i may be read and there is memory for it.
+func (t *task) takeWaiting(ctx context.Context, i int) (*buffer, error) {
+	for {
+		room := t.n.mem.roomChanged()
+		t.n.mu.Lock()
+		why := t.need()
+		if why == none || why == done || t.held.Test(uint(i)) || t.n.picker.InFlight(t.id).Test(uint(i)) {
+			t.n.mu.Unlock()
+			return nil, nil
+		}
+		changed := t.changed
+		if t.inReach(i) || t.n.cfg.Supernode != "" {
+			if b := t.n.takeMemory(t.layout.Len(i), t.urgent(i)); b != nil {
+				t.n.picker.Fetch(t.id, i)
+				t.n.mu.Unlock()
+				return b, nil
+			}
+		}
+		t.n.mu.Unlock()
+		select {
+		case <-room:
+		case <-changed:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// openUpstream opens the blob at the first source that has it. Failures that
+// may pass are tried again; the last refusal is the answer.
+func (t *task) openUpstream(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
+	var last error
+	for try := range upstreamTries {
+		if try > 0 {
+			if err := pause(ctx, backoff(try)); err != nil {
+				return nil, 0, err
+			}
+		}
+		t.n.mu.Lock()
+		sources := t.sources
+		t.n.mu.Unlock()
+		for k := len(sources) - 1; k >= 0; k-- { // the newest credentials first
+			body, size, err := sources[k].Open(ctx, offset)
+			if err == nil {
+				return body, size, nil
+			}
+			last = err
+		}
+		var refused *oci.Error
+		if errors.As(last, &refused) && !refused.Temporary() {
+			break
+		}
+	}
+	if last == nil {
+		last = errors.New("no upstream is known")
+	}
+	return nil, 0, last
+}
+
+// upstreamBody is a blob being read from the upstream, reopened where it breaks.
+type upstreamBody struct {
+	t      *task
+	body   io.ReadCloser // nil after a break
+	offset int64
+	tries  int // since the last byte
+}
+
+func (u *upstreamBody) close() {
+	if u.body != nil {
+		_ = u.body.Close()
+	}
+}
+
+// readFull fills p, and returns its SHA-256 if asked for.
+func (u *upstreamBody) readFull(ctx context.Context, p []byte, hash bool) (sum piece.Digest, err error) {
+	h := sha256.New()
+	for len(p) > 0 {
+		if u.body == nil {
+			if u.body, _, err = u.t.openUpstream(ctx, u.offset); err != nil {
+				return sum, err
+			}
+		}
+		n, err := u.body.Read(p[:min(len(p), 256<<10)])
+		if n > 0 {
+			u.t.n.count(metrics.SourceUpstream, n)
+			if hash {
+				h.Write(p[:n])
+			}
+			p, u.offset, u.tries = p[n:], u.offset+int64(n), 0
+		}
+		if err == nil || len(p) == 0 {
+			continue
+		}
+		_ = u.body.Close()
+		u.body = nil
+		if ctx.Err() != nil {
+			return sum, context.Cause(ctx)
+		}
+		if u.tries++; u.tries >= upstreamTries {
+			return sum, fmt.Errorf("the upstream breaks off at byte %d: %w", u.offset, err)
+		}
+		if err := pause(ctx, backoff(u.tries)); err != nil {
+			return sum, err
+		}
+	}
+	if hash {
+		sum = piece.Digest(h.Sum(nil))
+	}
+	return sum, nil
+}
+
+// backoff is 100 ms and doubles, with a jitter of half of it.
+func backoff(try int) time.Duration {
+	d := 100 * time.Millisecond << min(try-1, 5)
+	return d/2 + rand.N(d)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
