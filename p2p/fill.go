@@ -30,8 +30,12 @@ func (t *task) run() {
 	<-ctx.Done()
 	wg.Wait()
 	t.n.mu.Lock()
+	if t.err == nil {
+		t.err = oci.Errorf(oci.SideStore, http.StatusServiceUnavailable, oci.CodeUnavailable, "blob %s: the node let go of it", t.dgst)
+	}
 	ingest, blob := t.ingest, t.blob
 	t.dropMemory()
+	t.notify()
 	t.n.mu.Unlock()
 	if ingest != nil {
 		_ = ingest.Close()

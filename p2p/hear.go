@@ -132,6 +132,7 @@ func (n *Node) serve(dgst digest.Digest, b Blob) *task {
 
 func (n *Node) hearOffer(nb *neighbour, o *wire.Offer) {
 	t, i := n.tasks[o.GetBlob()], int(o.GetPiece())
+	nb.saidFree = false // whoever offers takes us for busy until we say more
 	why := picker.Have
 	if t != nil && t.known && t.ingest != nil {
 		why = n.picker.Accept(t.id, i)
@@ -153,7 +154,6 @@ func (n *Node) hearOffer(nb *neighbour, o *wire.Offer) {
 	reason := wire.Reject_REASON_HAVE
 	if why == picker.Busy {
 		reason = wire.Reject_REASON_BUSY
-		nb.saidFree = false // the sender takes us for busy now; say when we are not
 	}
 	nb.offer(&wire.Frame{Kind: &wire.Frame_Reject{Reject: &wire.Reject{Blob: o.GetBlob(), Piece: o.GetPiece(), Reason: reason}}})
 }
@@ -166,8 +166,6 @@ func (n *Node) hearReject(nb *neighbour, r *wire.Reject) {
 	why := picker.Have
 	if r.GetReason() == wire.Reject_REASON_BUSY {
 		why = picker.Busy
-	} else {
-		n.picker.SetFree(nb.id, true)
 	}
 	n.picker.Lost(o, why)
 	n.picker.EndUpload()

@@ -386,7 +386,6 @@ func (n *Node) tidy(t *task, now time.Time) {
 func (n *Node) end(t *task) {
 	if t.err == nil && !t.whole {
 		n.fills--
-		t.err = context.Canceled
 	}
 	n.remember(t)
 	n.leave(t)
