@@ -136,7 +136,9 @@ func (n *Node) refuse(nb *neighbour, blob string, err error) {
 func (n *Node) leave(t *task) {
 	n.forgetOffers(t.id)
 	for nb := range t.awaiting {
-		n.refuse(nb, t.id, t.err)
+		if t.err != nil {
+			n.refuse(nb, t.id, t.err)
+		}
 	}
 	clear(t.awaiting)
 	for _, nb := range n.neighbours {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/shoal-p2p/shoal/internal/oci"
 	"github.com/shoal-p2p/shoal/p2p"
 	"github.com/shoal-p2p/shoal/p2p/p2ptest"
+	"github.com/shoal-p2p/shoal/p2p/wire"
 	"github.com/shoal-p2p/shoal/supernode"
 )
 
@@ -107,7 +109,12 @@ type agent struct {
 	store *p2ptest.Store
 }
 
-func (s *swarm) agent(change ...func(*p2p.Config)) *agent {
+// behind puts a handler before the agent's own, for a peer that misbehaves.
+type behind func(http.Handler) http.Handler
+
+func (s *swarm) agent(change ...func(*p2p.Config)) *agent { return s.agentBehind(nil, change...) }
+
+func (s *swarm) agentBehind(front behind, change ...func(*p2p.Config)) *agent {
 	a := &agent{store: &p2ptest.Store{}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(s.t, err)
@@ -120,7 +127,11 @@ func (s *swarm) agent(change ...func(*p2p.Config)) *agent {
 	a.store = cfg.Store.(*p2ptest.Store)
 	a.Node, err = p2p.NewNode(cfg)
 	require.NoError(s.t, err)
-	a.process = serve(s.t, addr, a.Handler(), a.Run)
+	handler := a.Handler()
+	if front != nil {
+		handler = front(handler)
+	}
+	a.process = serve(s.t, addr, handler, a.Run)
 	if cfg.Supernode != "" {
 		s.eventually(func() bool { return a.Status().Supernode.Connected })
 	}
@@ -295,6 +306,81 @@ func TestDeathOfAPeerDoesNotStopAPull(t *testing.T) {
 	s.getAll(data, a, b)
 	<-dead
 	require.EqualValues(t, len(data), s.upstream.Sent())
+}
+
+// onPieces changes what a peer does with requests for pieces.
+func onPieces(do func(w http.ResponseWriter, r *http.Request, next http.Handler)) behind {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/v1/pieces/") {
+				do(w, r, next)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// liar flips a bit in everything that is written through it.
+type liar struct{ http.ResponseWriter }
+
+func (l liar) Write(p []byte) (int, error) {
+	p = bytes.Clone(p)
+	if len(p) > 0 {
+		p[0] ^= 1
+	}
+	return l.ResponseWriter.Write(p)
+}
+
+func TestAWrongByteFromAPeerNeverReachesAClient(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(8 * mib)
+	lying := s.agentBehind(onPieces(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(liar{w}, r)
+	}))
+	s.getAll(data, lying)
+	honest := s.agent()
+	s.getAll(data, honest)
+	require.EqualValues(t, len(data), s.upstream.Sent())
+	require.Empty(t, honest.Status().Peers, "the liar is dropped")
+}
+
+func TestAFrozenPeerIsLeftForOthers(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(8 * mib)
+	thaw := make(chan struct{})
+	defer close(thaw)
+	frozen := s.agentBehind(onPieces(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		w.Header().Set("Content-Length", "262144")
+		_, _ = w.Write(make([]byte, 1000))
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-thaw:
+		case <-r.Context().Done():
+		}
+	}))
+	s.getAll(data, frozen)
+	s.getAll(data, s.agent(), s.agent())
+	require.EqualValues(t, len(data), s.upstream.Sent())
+}
+
+func TestAPieceGoesOnlyToWhomItWasOffered(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(mib)
+	a := s.agent()
+	s.getAll(data, a)
+	for path, want := range map[string]int{
+		wire.PiecePath(digest.FromBytes(data).String(), 0):          http.StatusConflict,
+		wire.PiecePath("sha256:nonsense", 0):                        http.StatusConflict,
+		"/v1/pieces/" + digest.FromBytes(data).String() + "/-1":     http.StatusBadRequest,
+		"/v1/pieces/" + digest.FromBytes(data).String() + "/999999": http.StatusBadRequest,
+	} {
+		resp, err := http.Get("http://" + a.addr + path)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, want, resp.StatusCode, path)
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
 
 func TestWrongBytesFromTheUpstreamFailThePullAndSaySo(t *testing.T) {
