@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -27,6 +29,12 @@ const (
 	// walkTimeout bounds a listing over the socket.
 	walkTimeout = time.Minute
 )
+
+// dial connects to containerd's socket. The client's own dialer waits for a
+// socket that is not there; each blob would wait with it.
+func dial(ctx context.Context, address string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "unix", strings.TrimPrefix(address, "unix://"))
+}
 
 // namespaces returns all namespaces, our own first.
 func (s *Store) namespaces(ctx context.Context) ([]string, error) {

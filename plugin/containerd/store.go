@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
+	"google.golang.org/grpc"
 
 	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p"
@@ -64,7 +65,9 @@ func New(cfg Config) (*Store, error) {
 	if cfg.ContentPath == "" {
 		cfg.ContentPath = DefaultContentPath
 	}
-	c, err := client.New(cfg.Address, client.WithTimeout(dialTimeout))
+	c, err := client.New(cfg.Address, client.WithTimeout(dialTimeout), client.WithExtraDialOpts([]grpc.DialOption{
+		grpc.WithContextDialer(dial),
+	}))
 	if err != nil {
 		return nil, fmt.Errorf("store containerd at %s: %w; check containerd.address", cfg.Address, err)
 	}
