@@ -2,9 +2,12 @@ package oci
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // Codes of the OCI distribution spec 1.1, section "Error Codes", and three
@@ -77,6 +80,9 @@ type errorEntry struct {
 
 // WriteTo answers a request with the error, as the distribution spec wants it.
 func (e *Error) WriteTo(w http.ResponseWriter, method string) {
+	if e.Status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", "GET, HEAD")
+	}
 	body, err := json.Marshal(errorBody{Errors: []errorEntry{{Code: e.Code, Message: e.Message}}})
 	if err != nil { // two strings always marshal
 		body = []byte(`{"errors":[]}`)
@@ -94,4 +100,34 @@ func (e *Error) WriteTo(w http.ResponseWriter, method string) {
 	if method != http.MethodHead {
 		_, _ = w.Write(body)
 	}
+}
+
+// HasStatus reports whether err is an Error with that status.
+func HasStatus(err error, status int) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == status
+}
+
+// maxErrorBody bounds what is read of an error's body, maxMessage what is kept.
+const (
+	maxErrorBody = 64 << 10
+	maxMessage   = 1 << 10
+)
+
+// ParseErrorBody reads the first error of a registry's error body. Both are ""
+// if there is none.
+func ParseErrorBody(r io.Reader) (code, message string) {
+	data, err := io.ReadAll(io.LimitReader(r, maxErrorBody))
+	if err != nil {
+		return "", ""
+	}
+	var body errorBody
+	if json.Unmarshal(data, &body) != nil || len(body.Errors) == 0 {
+		return "", ""
+	}
+	first := body.Errors[0]
+	if len(first.Code) > 64 {
+		first.Code = ""
+	}
+	return first.Code, strings.ToValidUTF8(first.Message[:min(len(first.Message), maxMessage)], "")
 }

@@ -1,0 +1,113 @@
+package mirror
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/containerd/log"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/resolver"
+)
+
+const (
+	// clientStall is how long a client may take to read a stride; one that
+	// reads nothing holds memory that others need.
+	clientStall = 5 * time.Minute
+	stride      = 16 << 20
+)
+
+// Source is the way to a blob at the upstream that origin names.
+func Source(r *resolver.Resolver, origin p2p.Origin, dgst digest.Digest) p2p.Source {
+	return source{r: r, origin: origin, dgst: dgst}
+}
+
+type source struct {
+	r      *resolver.Resolver
+	origin p2p.Origin
+	dgst   digest.Digest
+}
+
+func (s source) Origin() p2p.Origin { return s.origin }
+
+func (s source) Open(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
+	return s.r.Blob(ctx, resolver.Repository{Registry: s.origin.Registry, Name: s.origin.Repository, Authorization: s.origin.Authorization}, s.dgst, offset)
+}
+
+func (m *mirror) serveBlob(w http.ResponseWriter, r *http.Request, t target, start time.Time) error {
+	if r.Method == http.MethodHead {
+		return m.statBlob(w, r, t)
+	}
+	repo := t.repository(r)
+	origin := p2p.Origin{Registry: repo.Registry, Repository: repo.Name, Authorization: repo.Authorization}
+	c, err := m.cfg.Node.Open(r.Context(), t.digest, Source(m.cfg.Resolver, origin, t.digest))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	setBlobHeaders(w.Header(), t.digest)
+	s, ok := spanOf(w, r, c.Size(), etagOf(t.digest))
+	if !ok {
+		return nil
+	}
+	if err := c.Ready(r.Context(), s.offset); err != nil {
+		clearBlobHeaders(w.Header())
+		return err
+	}
+	m.cfg.Metrics.FirstByte.Observe(time.Since(start).Seconds())
+	s.writeHeader(w, c.Size())
+	m.copyBlob(w, r, c, s)
+	return nil
+}
+
+// copyBlob sends what was announced, or cuts the connection.
+func (m *mirror) copyBlob(w http.ResponseWriter, r *http.Request, c *p2p.Content, s span) {
+	control := http.NewResponseController(w)
+	for s.length > 0 {
+		_ = control.SetWriteDeadline(time.Now().Add(clientStall))
+		n, err := c.CopyRange(r.Context(), w, s.offset, min(s.length, stride))
+		if err != nil {
+			if r.Context().Err() == nil {
+				log.G(r.Context()).WithError(err).WithField("path", r.URL.Path).Warn("a blob was cut short")
+			}
+			panic(http.ErrAbortHandler)
+		}
+		s.offset, s.length = s.offset+n, s.length-n
+	}
+	_ = control.SetWriteDeadline(time.Time{})
+}
+
+// statBlob answers HEAD. It starts no fill.
+func (m *mirror) statBlob(w http.ResponseWriter, r *http.Request, t target) error {
+	size, ok := m.cfg.Node.Stat(r.Context(), t.digest)
+	if !ok {
+		var err error
+		if size, err = m.cfg.Resolver.StatBlob(r.Context(), t.repository(r), t.digest); err != nil {
+			return err
+		}
+	}
+	setBlobHeaders(w.Header(), t.digest)
+	w.Header().Set("Accept-Ranges", "bytes")
+	if size >= 0 {
+		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func etagOf(dgst digest.Digest) string { return `"` + dgst.String() + `"` }
+
+func setBlobHeaders(h http.Header, dgst digest.Digest) {
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Docker-Content-Digest", dgst.String())
+	h.Set("Etag", etagOf(dgst))
+}
+
+func clearBlobHeaders(h http.Header) {
+	h.Del("Docker-Content-Digest")
+	h.Del("Etag")
+}

@@ -1,0 +1,95 @@
+package mirror
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/shoal-p2p/shoal/internal/oci"
+	"github.com/shoal-p2p/shoal/resolver"
+)
+
+func (m *mirror) serveManifest(w http.ResponseWriter, r *http.Request, t target) error {
+	repo, accept := t.repository(r), r.Header.Values("Accept")
+	var (
+		got   *resolver.Manifest
+		stale bool
+		err   error
+	)
+	switch {
+	case t.digest != "":
+		got, stale, err = m.manifests.byDigest(r.Context(), repo, t.digest, accept)
+	case r.Method == http.MethodHead:
+		got, stale, err = m.manifests.stat(r.Context(), repo, t.ref, accept)
+	default:
+		got, stale, err = m.manifests.byTag(r.Context(), repo, t.ref, accept)
+	}
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Docker-Content-Digest", got.Digest.String())
+	h.Set("Etag", etagOf(got.Digest))
+	h.Set("Content-Type", got.MediaType)
+	if stale {
+		h.Set("Warning", `110 - "Response is Stale"`) // RFC 7234, 5.5.1
+	}
+	if matches(r.Header.Get("If-None-Match"), etagOf(got.Digest)) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	if got.Body == nil { // HEAD, not kept
+		h.Set("Accept-Ranges", "bytes")
+		if got.Size >= 0 {
+			h.Set("Content-Length", strconv.FormatInt(got.Size, 10))
+		}
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	writePart(w, r, got.Body, etagOf(got.Digest))
+	return nil
+}
+
+// writePart answers with a body, or the part of it that is asked for.
+func writePart(w http.ResponseWriter, r *http.Request, body []byte, etag string) {
+	size := int64(len(body))
+	s := span{length: size}
+	if r.Method == http.MethodGet {
+		var ok bool
+		if s, ok = spanOf(w, r, size, etag); !ok {
+			return
+		}
+	}
+	s.writeHeader(w, size)
+	if r.Method == http.MethodGet {
+		_, _ = w.Write(body[s.offset : s.offset+s.length])
+	}
+}
+
+func writeBody(w http.ResponseWriter, r *http.Request, status int, mediaType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+}
+
+// matches reports whether an If-None-Match header names the entity tag.
+func matches(header, etag string) bool {
+	for _, tag := range strings.Split(header, ",") {
+		tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
+		if tag == etag || tag == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// papersOver reports whether a failure is one that an older answer may stand in
+// for: the upstream is ill, it did not say no.
+func papersOver(err error) bool {
+	e := answerOf(err)
+	return e.Side == oci.SideUpstream && (e.Status >= 500 || e.Status == http.StatusTooManyRequests)
+}

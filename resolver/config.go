@@ -1,0 +1,149 @@
+package resolver
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+)
+
+// Registry is how one upstream registry is reached.
+type Registry struct {
+	// Host is host[:port] as clients name it, e.g. "registry.example:5000".
+	Host string
+	// PlainHTTP speaks HTTP instead of HTTPS.
+	PlainHTTP bool
+	// CAFile is a PEM file with the CAs that sign for the registry, beside
+	// the system's; "" means the system's alone.
+	CAFile string
+	// Insecure accepts any certificate.
+	Insecure bool
+	// Credentials is a file that holds either "username:password" on one
+	// line, or a docker config.json with an entry for the host; "" means none.
+	// It is read anew for every login.
+	Credentials string
+}
+
+// Config is what a [Resolver] is made of.
+type Config struct {
+	// Registries that need more than HTTPS and the client's credentials.
+	Registries []Registry
+	// UserAgent is sent with every request; "" means "shoal".
+	UserAgent string
+}
+
+// DockerHub is how clients name Docker Hub.
+const DockerHub = "docker.io"
+
+// Canonical returns the one name of a registry that has several.
+func Canonical(host string) string {
+	switch host = strings.ToLower(host); host {
+	case "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
+		return DockerHub
+	}
+	return host
+}
+
+// endpoint is where a registry's API answers.
+func endpoint(host string) string {
+	if host == DockerHub {
+		return "registry-1.docker.io"
+	}
+	return host
+}
+
+// tlsConfig returns how certificates of the registry are checked; nil is the
+// default.
+func (r Registry) tlsConfig() (*tls.Config, error) {
+	if r.CAFile == "" && !r.Insecure {
+		return nil, nil
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: r.Insecure} //nolint:gosec // only where the operator says so
+	if r.CAFile != "" {
+		pem, err := os.ReadFile(r.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("registry %s: ca_file: %w", r.Host, err)
+		}
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("registry %s: ca_file %s holds no PEM certificate", r.Host, r.CAFile)
+		}
+		cfg.RootCAs = pool
+	}
+	return cfg, nil
+}
+
+// login reads the node's credentials for the registry.
+func (r Registry) login() (user, password string, err error) {
+	data, err := os.ReadFile(r.Credentials)
+	if err != nil {
+		return "", "", fmt.Errorf("registry %s: credentials: %w", r.Host, err)
+	}
+	return parseCredentials(data, r.Host)
+}
+
+type dockerConfig struct {
+	Auths map[string]struct {
+		Auth     string `json:"auth"`
+		Username string `json:"username"`
+		Password string `json:"password"`
+	} `json:"auths"`
+}
+
+// parseCredentials reads a credentials file. Its errors never hold its text.
+func parseCredentials(data []byte, host string) (user, password string, err error) {
+	text := strings.TrimSpace(string(data))
+	if !strings.HasPrefix(text, "{") {
+		user, password, ok := strings.Cut(text, ":")
+		if !ok || user == "" || strings.ContainsAny(text, "\r\n") {
+			return "", "", fmt.Errorf("registry %s: the credentials file is neither one line username:password nor a docker config.json", host)
+		}
+		return user, password, nil
+	}
+	var cfg dockerConfig
+	if json.Unmarshal(data, &cfg) != nil {
+		return "", "", fmt.Errorf("registry %s: the credentials file is not valid JSON", host)
+	}
+	for key, entry := range cfg.Auths {
+		name := strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
+		name, _, _ = strings.Cut(name, "/")
+		if Canonical(name) != host {
+			continue
+		}
+		if entry.Auth == "" {
+			return entry.Username, entry.Password, nil
+		}
+		raw, err := base64.StdEncoding.DecodeString(entry.Auth)
+		user, password, ok := strings.Cut(string(raw), ":")
+		if err != nil || !ok {
+			return "", "", fmt.Errorf("registry %s: its entry in the credentials file cannot be decoded", host)
+		}
+		return user, strings.TrimRight(password, "\x00"), nil
+	}
+	return "", "", fmt.Errorf("registry %s: the credentials file has no entry for it", host)
+}
+
+var errRedirect = errors.New("the upstream redirects")
+
+// checkRedirect follows a redirect without the credentials.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) > 5 {
+		return fmt.Errorf("%w more than 5 times", errRedirect)
+	}
+	last := via[len(via)-1].URL
+	if last.Scheme == "https" && req.URL.Scheme != "https" {
+		return fmt.Errorf("%w from https to %s", errRedirect, req.URL.Scheme)
+	}
+	if req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme {
+		req.Header.Del("Authorization")
+	}
+	return nil
+}
