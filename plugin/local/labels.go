@@ -12,8 +12,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// labels keeps each blob's labels in a small JSON file. containerd has its
-// metadata database for this; here a handful of blobs carry any.
+// labels keeps each blob's labels in a small JSON file, for users of
+// [Store.Content]: containerd's own code marks what it holds with them.
 type labels struct {
 	dir string
 	mu  sync.Mutex // an update reads and writes

@@ -5,16 +5,12 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 )
 
 // MaxManifest is the size of the largest manifest kept, in bytes.
 const MaxManifest = 16 << 20
-
-// labelMediaType is the label that tells a manifest's media type.
-const labelMediaType = "shoal.media-type"
 
 // Manifests keeps manifests beside the blobs, as content like any other.
 type Manifests struct {
@@ -44,8 +40,9 @@ func (m *Manifests) Get(_ context.Context, dgst digest.Digest) ([]byte, error) {
 }
 
 // Put keeps a manifest. One that is there, or is being put there, is fine. A
-// body that has another digest, or is larger than [MaxManifest], is refused.
-func (m *Manifests) Put(ctx context.Context, dgst digest.Digest, mediaType string, body []byte) error {
+// body that has another digest, or is larger than [MaxManifest], is refused. The
+// media type is not kept: the body names it.
+func (m *Manifests) Put(ctx context.Context, dgst digest.Digest, _ string, body []byte) error {
 	if len(body) > MaxManifest {
 		return fmt.Errorf("store %s: manifest %s has %d bytes, more than %d: %w", m.s.dir, dgst, len(body), MaxManifest, errdefs.ErrInvalidArgument)
 	}
@@ -63,12 +60,5 @@ func (m *Manifests) Put(ctx context.Context, dgst digest.Digest, mediaType strin
 	if _, err := in.Write(body); err != nil {
 		return err
 	}
-	if err := in.Commit(ctx); err != nil || mediaType == "" {
-		return err
-	}
-	_, err = m.s.content.Update(ctx, content.Info{
-		Digest: dgst,
-		Labels: map[string]string{labelMediaType: mediaType},
-	}, "labels."+labelMediaType)
-	return err
+	return in.Commit(ctx)
 }

@@ -24,9 +24,6 @@ func TestManifestsAreKeptAcrossARestart(t *testing.T) {
 		got, err := s.Manifests().Get(t.Context(), dgst)
 		require.NoError(t, err)
 		require.Equal(t, body, got)
-		info, err := s.Content().Info(t.Context(), dgst)
-		require.NoError(t, err)
-		require.Equal(t, map[string]string{labelMediaType: ocispec.MediaTypeImageManifest}, info.Labels)
 	}
 }
 
