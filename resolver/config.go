@@ -87,7 +87,7 @@ func (r Registry) login() (user, password string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("registry %s: credentials: %w", r.Host, err)
 	}
-	return parseCredentials(data, r.Host)
+	return ParseCredentials(data, r.Host)
 }
 
 type dockerConfig struct {
@@ -98,8 +98,9 @@ type dockerConfig struct {
 	} `json:"auths"`
 }
 
-// parseCredentials reads a credentials file. Its errors never hold its text.
-func parseCredentials(data []byte, host string) (user, password string, err error) {
+// ParseCredentials reads the entry of a registry, by its canonical name, out of
+// a credentials file. Its errors never hold its text.
+func ParseCredentials(data []byte, host string) (user, password string, err error) {
 	text := strings.TrimSpace(string(data))
 	if !strings.HasPrefix(text, "{") {
 		user, password, ok := strings.Cut(text, ":")

@@ -16,6 +16,8 @@ import (
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/shoal-p2p/shoal/internal/imagepull"
 )
 
 // progressEvery is how often PullOptions.Progress is called.
@@ -69,7 +71,7 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 
 	opts := []client.RemoteOpt{
 		client.WithResolver(docker.NewResolver(docker.ResolverOptions{
-			Hosts: mirrorHosts(o, &http.Client{Transport: transport}),
+			Hosts: imagepull.Hosts(o.Mirror, &http.Client{Transport: transport}, o.Credentials),
 		})),
 	}
 	if o.Platform != "" {
@@ -99,27 +101,6 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 		return Image{}, s.explain("image "+named.String(), err)
 	}
 	return Image{Name: image.Name(), Digest: image.Target().Digest, Size: size}, nil
-}
-
-// mirrorHosts sends every request to the mirror. containerd names the registry
-// in ?ns= because the host is another one.
-func mirrorHosts(o PullOptions, c *http.Client) docker.RegistryHosts {
-	return func(registry string) ([]docker.RegistryHost, error) {
-		auth := []docker.AuthorizerOpt{docker.WithAuthClient(c)}
-		if o.Credentials != nil {
-			auth = append(auth, docker.WithAuthCreds(func(string) (string, string, error) {
-				return o.Credentials(registry)
-			}))
-		}
-		return []docker.RegistryHost{{
-			Client:       c,
-			Authorizer:   docker.NewDockerAuthorizer(auth...),
-			Host:         o.Mirror,
-			Scheme:       "http",
-			Path:         "/v2",
-			Capabilities: docker.HostCapabilityPull | docker.HostCapabilityResolve,
-		}}, nil
-	}
 }
 
 // progress follows a pull from the outside: which contents it has begun, and

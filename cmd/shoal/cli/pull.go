@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/spf13/cobra"
+
+	"github.com/shoal-p2p/shoal/internal/imagepull"
+	"github.com/shoal-p2p/shoal/plugin/containerd"
+)
+
+type pullFlags struct {
+	admin, platform, progress string
+	allPlatforms, unpack      bool
+}
+
+func newPull() *cobra.Command {
+	var f pullFlags
+	cmd := &cobra.Command{
+		Use:   "pull IMAGE",
+		Short: "Pull an image through the swarm into the agent's content store",
+		Example: `  shoal pull alpine
+  shoal pull --platform linux/arm64 registry.example/team/app:1.2`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return pull(cmd, args[0], f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.admin, "admin", defaultAdmin, "admin `address` of the agent")
+	flags.StringVar(&f.platform, "platform", "", "platform such as linux/arm64; this machine's if empty")
+	flags.BoolVar(&f.allPlatforms, "all-platforms", false, "pull every platform of the image (local store)")
+	flags.BoolVar(&f.unpack, "unpack", false, "also unpack it, ready to run (containerd store)")
+	flags.StringVar(&f.progress, "progress", "auto", "auto, plain or none")
+	return cmd
+}
+
+func pull(cmd *cobra.Command, image string, f pullFlags) error {
+	named, err := reference.ParseDockerRef(image)
+	if err != nil {
+		return fmt.Errorf("image %q: %w", image, err)
+	}
+	ctx := cmd.Context()
+	before, err := askStatus(ctx, f.admin)
+	if err != nil {
+		return err
+	}
+	if before.Mirror == "" {
+		return fmt.Errorf("%s is a supernode, which has no mirror: name an agent with --admin", f.admin)
+	}
+	display, err := newDisplay(cmd.ErrOrStderr(), f.progress)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	result, err := pullInto(ctx, before, named, f, display)
+	display.end()
+	if err != nil {
+		return fmt.Errorf("image %s: %w", named, err)
+	}
+	took := time.Since(start)
+	fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n%s in %.1f s", named, result.Digest, size(result.Size), took.Seconds())
+	if after, err := askStatus(ctx, f.admin); err == nil {
+		bytes := func(source string) string { return size(after.Node.Bytes[source] - before.Node.Bytes[source]) }
+		fmt.Fprintf(cmd.OutOrStdout(), ": %s from the upstream, %s from the supernode, %s from peers, %s from the store",
+			bytes("upstream"), bytes("supernode"), bytes("peer"), bytes("store"))
+	}
+	fmt.Fprintln(cmd.OutOrStdout())
+	return nil
+}
+
+// pullInto pulls into whatever store the agent has.
+func pullInto(ctx context.Context, agent *Status, named reference.Named, f pullFlags, d display) (imagepull.Image, error) {
+	if agent.Store.Kind != "containerd" {
+		if f.unpack {
+			return imagepull.Image{}, fmt.Errorf("--unpack needs an agent whose store is containerd")
+		}
+		return imagepull.Pull(ctx, named, imagepull.Options{
+			Mirror: agent.Mirror, Platform: f.platform, AllPlatforms: f.allPlatforms, Credentials: dockerCredentials, Progress: d.show,
+		})
+	}
+	if f.allPlatforms {
+		return imagepull.Image{}, fmt.Errorf("--all-platforms needs an agent whose store is local")
+	}
+	st, err := containerd.New(containerd.Config{Address: agent.Store.Address, Namespace: agent.Store.Namespace})
+	if err != nil {
+		return imagepull.Image{}, err
+	}
+	defer st.Close()
+	got, err := st.Pull(ctx, named.String(), containerd.PullOptions{
+		Mirror: agent.Mirror, Platform: f.platform, Unpack: f.unpack, Credentials: dockerCredentials,
+		Progress: func(all []containerd.Progress) {
+			for _, p := range all {
+				d.show(p.Descriptor, p.Offset)
+			}
+		},
+	})
+	return imagepull.Image{Digest: got.Digest, Size: got.Size}, err
+}

@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+)
+
+// Main runs the command line and returns the exit code: 0, or 1 after an error,
+// which stands on standard error.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := New().ExecuteContext(ctx); err != nil {
+		if !errors.Is(err, context.Canceled) {
+			fmt.Fprintln(os.Stderr, "shoal:", err)
+		}
+		return 1
+	}
+	return 0
+}
+
+// New returns the root command.
+func New() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "shoal",
+		Short: "Registry mirror with peer-to-peer blob distribution",
+		Long: `Shoal moves container images to every machine of a cluster at the speed of one
+machine's network link, while the upstream registry sends them once.
+
+Try it on one machine:      shoal up
+In a cluster, on one host:  shoal supernode
+and on every node:          shoal agent --supernodes HOST:8002`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+	}
+	root.AddCommand(newUp(), newSupernode(), newAgent(), newPull(), newStatus(), newVersion(), newDocs())
+	return root
+}

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/containerd/log"
+	"github.com/sirupsen/logrus"
+
+	"github.com/shoal-p2p/shoal/internal/config"
+	"github.com/shoal-p2p/shoal/mirror"
+	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/plugin/containerd"
+	"github.com/shoal-p2p/shoal/plugin/local"
+	"github.com/shoal-p2p/shoal/resolver"
+)
+
+// startLog directs the log. The returned function closes its file.
+func startLog(cfg *config.Config) (func(), error) {
+	level, err := logrus.ParseLevel(cfg.LogLevel)
+	if err != nil {
+		return nil, fmt.Errorf("log.level is %q: it is trace, debug, info, warn or error", cfg.LogLevel)
+	}
+	logrus.SetLevel(level)
+	if cfg.LogFormat == "json" {
+		logrus.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano})
+	} else {
+		logrus.SetFormatter(&logrus.TextFormatter{TimestampFormat: time.RFC3339, FullTimestamp: true})
+	}
+	if cfg.LogPath == "" {
+		return func() {}, nil
+	}
+	f, err := os.OpenFile(cfg.LogPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("log.path: %w", err)
+	}
+	logrus.SetOutput(f)
+	return func() {
+		logrus.SetOutput(os.Stderr)
+		_ = f.Close()
+	}, nil
+}
+
+// beside is what a process needs beside its pieces, in bytes.
+const beside = 40 << 20
+
+// limitMemory keeps the garbage collector from letting the heap grow to twice
+// the piece memory. GOMEMLIMIT has the last word.
+func limitMemory(pieces int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(pieces + beside)
+	}
+}
+
+// store is a content store that also keeps manifests.
+type store struct {
+	p2p.Store
+	manifests mirror.ManifestStore
+	close     func() error
+}
+
+func openLocal(cfg *config.Config) (*store, error) {
+	s, err := local.New(local.Config{Dir: cfg.StoreDir, MaxBytes: cfg.StoreMaxBytes})
+	if err != nil {
+		return nil, err
+	}
+	return &store{Store: s, manifests: s.Manifests(), close: s.Close}, nil
+}
+
+func openStore(cfg *config.Config) (*store, error) {
+	if cfg.StoreKind == "local" {
+		return openLocal(cfg)
+	}
+	s, err := openContainerd(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &store{Store: s, manifests: s.Manifests(), close: s.Close}, nil
+}
+
+func openContainerd(cfg *config.Config) (*containerd.Store, error) {
+	return containerd.New(containerd.Config{
+		Address: cfg.ContainerdAddress, Namespace: cfg.ContainerdNamespace, ContentPath: cfg.ContainerdContentPath,
+	})
+}
+
+func newResolver(cfg *config.Config) (*resolver.Resolver, error) {
+	rc := resolver.Config{UserAgent: "shoal/" + version}
+	for _, r := range cfg.Registries {
+		rc.Registries = append(rc.Registries, resolver.Registry(r))
+	}
+	return resolver.New(rc)
+}
+
+// warnIfOpen says so when an address that is for this machine is open to
+// others.
+func warnIfOpen(key, addr string) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return
+	}
+	log.L.WithField("address", addr).Warnf("%s is open to other machines, without authentication", key)
+}

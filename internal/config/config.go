@@ -1,0 +1,118 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config is a complete configuration.
+type Config struct {
+	DataDir       string
+	Listen        string
+	Supernodes    []string
+	ShutdownGrace time.Duration
+
+	MirrorListen    string
+	DefaultRegistry string
+	StaleFor        time.Duration
+
+	StoreKind     string
+	StoreDir      string
+	StoreMaxBytes int64
+
+	ContainerdAddress     string
+	ContainerdNamespace   string
+	ContainerdContentPath string
+
+	PeerListen    string
+	PeerAdvertise string
+	PeerLabels    map[string]string
+	UploadRate    int64
+	DownloadRate  int64
+
+	MemoryPieces int64
+
+	AdminListen string
+	AdminPprof  bool
+
+	LogLevel, LogFormat, LogPath string
+
+	Registries []Registry
+}
+
+// Registry is an entry of the list registries: how one upstream is reached.
+type Registry struct {
+	Host        string `koanf:"host"`
+	PlainHTTP   bool   `koanf:"plain_http"`
+	CAFile      string `koanf:"ca_file"`
+	Insecure    bool   `koanf:"insecure"`
+	Credentials string `koanf:"credentials"`
+}
+
+// defaultSupernodePort is used where an entry of supernodes has no port.
+const defaultSupernodePort = "8002"
+
+// complete fills in what follows from other values, and refuses what cannot be.
+func (c *Config) complete() error {
+	if c.DataDir == "" {
+		c.DataDir = defaultDataDir()
+	}
+	if c.StoreDir == "" {
+		c.StoreDir = filepath.Join(c.DataDir, "content")
+	}
+	if c.StoreKind != "local" && c.StoreKind != "containerd" {
+		return fmt.Errorf("store.kind is %q: it is local or containerd", c.StoreKind)
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return fmt.Errorf("log.format is %q: it is text or json", c.LogFormat)
+	}
+	if len(c.Supernodes) > 1 {
+		return fmt.Errorf("supernodes has %d entries: one supernode is supported", len(c.Supernodes))
+	}
+	for i, s := range c.Supernodes {
+		s = strings.TrimSuffix(strings.TrimPrefix(s, "http://"), "/")
+		if _, _, err := net.SplitHostPort(s); err != nil {
+			s = net.JoinHostPort(strings.Trim(s, "[]"), defaultSupernodePort)
+		}
+		c.Supernodes[i] = s
+	}
+	if c.PeerAdvertise == "" {
+		_, port, err := net.SplitHostPort(c.PeerListen)
+		if err != nil {
+			return fmt.Errorf("peer.listen is %q: it is host:port", c.PeerListen)
+		}
+		c.PeerAdvertise = ":" + port
+	}
+	for i, r := range c.Registries {
+		if r.Host == "" {
+			return fmt.Errorf("registries[%d] has no host", i)
+		}
+	}
+	return nil
+}
+
+// Supernode is the supernode's address, "" if there is none.
+func (c *Config) Supernode() string {
+	if len(c.Supernodes) == 0 {
+		return ""
+	}
+	return c.Supernodes[0]
+}
+
+func defaultDataDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/shoal"
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "shoal")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return filepath.Join(os.TempDir(), "shoal")
+	}
+	return filepath.Join(home, ".local", "state", "shoal")
+}

@@ -1,0 +1,225 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/v2"
+)
+
+// reader takes values out of koanf, and remembers the first that is wrong.
+type reader struct {
+	k   *koanf.Koanf
+	err error
+}
+
+func decode(k *koanf.Koanf) (*Config, error) {
+	r := &reader{k: k}
+	c := &Config{
+		DataDir:       r.text("data_dir"),
+		Listen:        r.text("listen"),
+		Supernodes:    r.list("supernodes"),
+		ShutdownGrace: r.duration("shutdown_grace"),
+
+		MirrorListen:    r.text("mirror.listen"),
+		DefaultRegistry: r.text("mirror.default_registry"),
+		StaleFor:        r.duration("mirror.stale_for"),
+
+		StoreKind:     r.text("store.kind"),
+		StoreDir:      r.text("store.dir"),
+		StoreMaxBytes: r.bytes("store.max_bytes"),
+
+		ContainerdAddress:     r.text("containerd.address"),
+		ContainerdNamespace:   r.text("containerd.namespace"),
+		ContainerdContentPath: r.text("containerd.content_path"),
+
+		PeerListen:    r.text("peer.listen"),
+		PeerAdvertise: r.text("peer.advertise"),
+		PeerLabels:    r.labels("peer.labels"),
+		UploadRate:    r.bytes("peer.upload_rate"),
+		DownloadRate:  r.bytes("peer.download_rate"),
+
+		MemoryPieces: r.bytes("memory.pieces"),
+
+		AdminListen: r.text("admin.listen"),
+		AdminPprof:  r.bool("admin.pprof"),
+
+		LogLevel:  r.text("log.level"),
+		LogFormat: r.text("log.format"),
+		LogPath:   r.text("log.path"),
+	}
+	r.registries(c)
+	return c, r.err
+}
+
+func (r *reader) wrong(key string, value any, want string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("config: %s is %v: it must be %s", key, value, want)
+	}
+}
+
+func (r *reader) text(key string) string {
+	switch v := r.k.Get(key).(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case int, float64, bool:
+		return fmt.Sprint(v)
+	default:
+		r.wrong(key, v, "text")
+		return ""
+	}
+}
+
+func (r *reader) list(key string) []string {
+	switch v := r.k.Get(key).(type) {
+	case nil:
+		return nil
+	case string:
+		return splitList(v)
+	case []string:
+		return v
+	case []any:
+		out := []string{}
+		for _, e := range v {
+			s, ok := e.(string)
+			if !ok {
+				r.wrong(key, v, "a list of texts")
+				return nil
+			}
+			out = append(out, s)
+		}
+		return out
+	default:
+		r.wrong(key, v, "a list of texts")
+		return nil
+	}
+}
+
+func (r *reader) bool(key string) bool {
+	s := r.text(key)
+	v, err := strconv.ParseBool(s)
+	if err != nil {
+		r.wrong(key, strconv.Quote(s), "true or false")
+	}
+	return v
+}
+
+func (r *reader) duration(key string) time.Duration {
+	s := r.text(key)
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		r.wrong(key, strconv.Quote(s), "a duration such as 10s or 24h")
+	}
+	return d
+}
+
+func (r *reader) bytes(key string) int64 {
+	s := r.text(key)
+	n, err := ParseBytes(s)
+	if err != nil {
+		r.wrong(key, strconv.Quote(s), "a number of bytes such as 1048576 or 64MiB")
+	}
+	return n
+}
+
+func (r *reader) labels(key string) map[string]string {
+	out := map[string]string{}
+	switch v := r.k.Get(key).(type) {
+	case nil:
+	case map[string]any:
+		for name, value := range v {
+			out[name] = fmt.Sprint(value)
+		}
+	case string:
+		for _, pair := range splitList(v) {
+			name, value, ok := strings.Cut(pair, "=")
+			if !ok || name == "" {
+				r.wrong(key, strconv.Quote(v), "labels such as zone=a,rack=7")
+				return nil
+			}
+			out[name] = value
+		}
+	default:
+		r.wrong(key, v, "labels such as zone=a,rack=7")
+	}
+	return out
+}
+
+// registries reads the list, whose entries may hold known fields only.
+func (r *reader) registries(c *Config) {
+	fields := []string{"host", "plain_http", "ca_file", "insecure", "credentials"}
+	value := r.k.Get("registries")
+	entries, ok := value.([]any)
+	if value != nil && !ok {
+		r.wrong("registries", value, "a list")
+		return
+	}
+	for i, e := range entries {
+		at := fmt.Sprintf("registries[%d]", i)
+		entry, ok := e.(map[string]any)
+		if !ok {
+			r.wrong(at, e, "an entry with a host")
+			return
+		}
+		sub := koanf.New("\x00")
+		for name, v := range entry {
+			if near := nearest(name, fields); near != name {
+				r.err = fmt.Errorf("config: unknown key %q in %s: did you mean %q?", name, at, near)
+				return
+			}
+			_ = sub.Set(name, v)
+		}
+		s := &reader{k: sub}
+		reg := Registry{Host: s.text("host"), CAFile: s.text("ca_file"), Credentials: s.text("credentials")}
+		for name, to := range map[string]*bool{"plain_http": &reg.PlainHTTP, "insecure": &reg.Insecure} {
+			if sub.Exists(name) {
+				*to = s.bool(name)
+			}
+		}
+		if s.err != nil {
+			r.err = fmt.Errorf("%s: %w", at, s.err)
+			return
+		}
+		c.Registries = append(c.Registries, reg)
+	}
+}
+
+var units = []struct {
+	suffix string
+	factor float64
+}{
+	{"kib", 1 << 10},
+	{"mib", 1 << 20},
+	{"gib", 1 << 30},
+	{"tib", 1 << 40},
+	{"kb", 1e3},
+	{"mb", 1e6},
+	{"gb", 1e9},
+	{"tb", 1e12},
+	{"k", 1 << 10},
+	{"m", 1 << 20},
+	{"g", 1 << 30},
+	{"t", 1 << 40},
+	{"b", 1},
+}
+
+// ParseBytes reads a number of bytes, with or without a unit.
+func ParseBytes(s string) (int64, error) {
+	number, factor := strings.ToLower(strings.TrimSpace(s)), 1.0
+	for _, u := range units {
+		if n, ok := strings.CutSuffix(number, u.suffix); ok {
+			number, factor = strings.TrimSpace(n), u.factor
+			break
+		}
+	}
+	v, err := strconv.ParseFloat(number, 64)
+	if err != nil || v < 0 || v*factor > math.MaxInt64/2 || math.IsNaN(v) {
+		return 0, fmt.Errorf("%q is not a number of bytes", s)
+	}
+	return int64(v * factor), nil
+}

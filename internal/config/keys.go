@@ -1,0 +1,81 @@
+package config
+
+// Kind is the type of a key's value.
+type Kind string
+
+// Kinds of values.
+const (
+	String   Kind = "string"
+	Strings  Kind = "list"
+	Bool     Kind = "bool"
+	Bytes    Kind = "bytes"    // a number, or one with a unit: 64MiB
+	Duration Kind = "duration" // 10s
+	Labels   Kind = "labels"   // zone=a,rack=7
+)
+
+// Commands that take a key.
+const (
+	Agent     = "agent"
+	Supernode = "supernode"
+	Up        = "up"
+)
+
+// Key is one setting.
+type Key struct {
+	Name    string
+	Kind    Kind
+	Default string
+	Help    string
+	For     []string // commands
+}
+
+var (
+	all    = []string{Agent, Supernode, Up}
+	mirror = []string{Agent, Up}
+	swarm  = []string{Supernode, Up}
+)
+
+// Keys are all settings, in the order of the documentation. Beside them the
+// file may hold the list registries; see [Registry].
+var Keys = []Key{
+	{"data_dir", String, "", "directory for everything that Shoal keeps; /var/lib/shoal for root, else $XDG_STATE_HOME/shoal", all},
+	{"listen", String, ":8002", "address for agents, metrics and status of the supernode", swarm},
+	{"supernodes", Strings, "", "host:port of the supernode; without one, blobs come from the upstream alone", []string{Agent}},
+
+	{"mirror.listen", String, "127.0.0.1:65001", "address of the registry mirror", mirror},
+	{"mirror.default_registry", String, "docker.io", "registry that is asked where a request names none", mirror},
+	{"mirror.stale_for", Duration, "24h", "how long a tag may be served as it last was while its registry cannot be reached", mirror},
+
+	{"store.kind", String, "local", "content store: local (Shoal's own) or containerd (that of a running containerd)", []string{Agent}},
+	{"store.dir", String, "", "directory of the local content store; content below data_dir if empty", all},
+	{"store.max_bytes", Bytes, "0", "size of the local content store, least recently used blobs go first; 0 is no bound", all},
+	{"containerd.address", String, "/run/containerd/containerd.sock", "socket of containerd", []string{Agent}},
+	{"containerd.namespace", String, "default", "namespace of containerd that images are pulled into; Kubernetes uses k8s.io", []string{Agent}},
+	{"containerd.content_path", String, "/var/lib/containerd/io.containerd.content.v1.content", "containerd's content directory, to read blobs from its files; through the socket if empty", []string{Agent}},
+
+	{"peer.listen", String, ":65002", "address for other nodes", []string{Agent}},
+	{"peer.advertise", String, "", "host:port that other nodes are told; if the host is missing, the supernode fills in the address that it sees", []string{Agent}},
+	{"peer.labels", Labels, "", "place of the node, such as zone=a,rack=7: near nodes meet first", []string{Agent}},
+	{"peer.upload_rate", Bytes, "0", "bytes per second sent to other nodes; 0 is no bound", []string{Agent}},
+	{"peer.download_rate", Bytes, "0", "bytes per second received from other nodes; 0 is no bound", []string{Agent}},
+
+	{"memory.pieces", Bytes, "64MiB", "memory for pieces, all blobs together", all},
+
+	{"admin.listen", String, "127.0.0.1:65003", "address of metrics, health and status", mirror},
+	{"admin.pprof", Bool, "false", "serve /debug/pprof at the admin address", mirror},
+	{"shutdown_grace", Duration, "10s", "how long running requests may take to finish on SIGTERM", all},
+
+	{"log.level", String, "info", "trace, debug, info, warn or error", all},
+	{"log.format", String, "text", "text or json", all},
+	{"log.path", String, "", "file to append the log to; standard error if empty", all},
+}
+
+// Takes reports whether a command takes the key.
+func (k Key) Takes(command string) bool {
+	for _, c := range k.For {
+		if c == command {
+			return true
+		}
+	}
+	return false
+}

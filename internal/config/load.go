@@ -1,0 +1,221 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/posflag"
+	"github.com/knadh/koanf/providers/rawbytes"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+const envPrefix = "SHOAL_"
+
+// flagOf is the flag of a key.
+func flagOf(key string) string { return strings.NewReplacer(".", "-", "_", "-").Replace(key) }
+
+// EnvOf is the environment variable of a key.
+func EnvOf(key string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+// FlagOf is the flag of a key.
+func FlagOf(key string) string { return flagOf(key) }
+
+// AddFlags adds the flags of a command's keys, --config and --plain-http.
+func AddFlags(flags *pflag.FlagSet, command string) {
+	for _, k := range Keys {
+		if !k.Takes(command) {
+			continue
+		}
+		switch k.Kind {
+		case Strings:
+			flags.StringSlice(flagOf(k.Name), nil, k.Help)
+		case Bool:
+			flags.Bool(flagOf(k.Name), k.Default == "true", k.Help)
+		default:
+			flags.String(flagOf(k.Name), k.Default, k.Help)
+		}
+	}
+	flags.String("config", "", "YAML file with settings; see docs/config.md")
+	flags.StringArray("plain-http", nil, "registry `HOST` that speaks plain HTTP (repeatable)")
+}
+
+// Load reads the configuration of a command. flags are those of AddFlags,
+// parsed.
+func Load(flags *pflag.FlagSet, command string) (*Config, error) {
+	k := koanf.New(".")
+	if err := k.Load(confmap.Provider(defaults(), "."), nil); err != nil {
+		return nil, err
+	}
+	if file, err := flags.GetString("config"); err == nil && file != "" {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("config: %w", err)
+		}
+		if err := loadFile(k, data); err != nil {
+			return nil, fmt.Errorf("config %s: %w", file, err)
+		}
+	}
+	if err := loadEnv(k, command, os.Environ()); err != nil {
+		return nil, fmt.Errorf("environment: %w", err)
+	}
+	if err := k.Load(posflag.ProviderWithFlag(flags, ".", k, func(f *pflag.Flag) (string, any) {
+		key := keyOfFlag(f.Name)
+		if key == "" || !f.Changed {
+			return "", nil
+		}
+		return key, posflag.FlagVal(flags, f)
+	}), nil); err != nil {
+		return nil, err
+	}
+	cfg, err := decode(k)
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := flags.GetStringArray("plain-http")
+	if err != nil {
+		return nil, err
+	}
+	for _, host := range hosts {
+		cfg.plainHTTP(host)
+	}
+	return cfg, cfg.complete()
+}
+
+// plainHTTP makes a registry one that speaks plain HTTP.
+func (c *Config) plainHTTP(host string) {
+	for i := range c.Registries {
+		if c.Registries[i].Host == host {
+			c.Registries[i].PlainHTTP = true
+			return
+		}
+	}
+	c.Registries = append(c.Registries, Registry{Host: host, PlainHTTP: true})
+}
+
+func defaults() map[string]any {
+	m := map[string]any{}
+	for _, k := range Keys {
+		if k.Kind == Strings {
+			m[k.Name] = []string{}
+			continue
+		}
+		m[k.Name] = k.Default
+	}
+	return m
+}
+
+func keyOfFlag(flag string) string {
+	for _, k := range Keys {
+		if flagOf(k.Name) == flag {
+			return k.Name
+		}
+	}
+	return ""
+}
+
+// loadFile reads a YAML file whose keys are all known.
+func loadFile(k *koanf.Koanf, data []byte) error {
+	file := koanf.New(".")
+	if err := file.Load(rawbytes.Provider(data), yaml.Parser()); err != nil {
+		return err
+	}
+	for _, key := range file.Keys() {
+		if err := known(key); err != nil {
+			return err
+		}
+	}
+	return k.Merge(file)
+}
+
+// known refuses a key that is not one of ours, and names the nearest that is.
+func known(key string) error {
+	if key == "registries" || strings.HasPrefix(key, "peer.labels.") {
+		return nil
+	}
+	names := []string{"registries"}
+	for _, k := range Keys {
+		names = append(names, k.Name)
+	}
+	if slices.Contains(names, key) {
+		return nil
+	}
+	return fmt.Errorf("unknown key %q: did you mean %q?", key, nearest(key, names))
+}
+
+func loadEnv(k *koanf.Koanf, command string, environ []string) error {
+	byName := map[string]Key{}
+	var names []string
+	for _, key := range Keys {
+		byName[EnvOf(key.Name)] = key
+		names = append(names, EnvOf(key.Name))
+	}
+	for _, kv := range environ {
+		name, _, _ := strings.Cut(kv, "=")
+		if _, ok := byName[name]; !ok && strings.HasPrefix(name, envPrefix) && !strings.HasPrefix(name, envPrefix+"TEST_") {
+			return fmt.Errorf("unknown variable %s: did you mean %s?", name, nearest(name, names))
+		}
+	}
+	return k.Load(env.Provider(".", env.Opt{
+		Prefix:      envPrefix,
+		EnvironFunc: func() []string { return environ },
+		TransformFunc: func(name, value string) (string, any) {
+			key, ok := byName[name]
+			if !ok || !key.Takes(command) {
+				return "", nil
+			}
+			if key.Kind == Strings {
+				return key.Name, splitList(value)
+			}
+			return key.Name, value
+		},
+	}), nil)
+}
+
+func splitList(s string) []string {
+	out := []string{}
+	for _, v := range strings.Split(s, ",") {
+		if v = strings.TrimSpace(v); v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// nearest returns the candidate with the smallest edit distance.
+func nearest(s string, candidates []string) string {
+	best, least := "", -1
+	for _, c := range candidates {
+		if d := distance(s, c); least < 0 || d < least {
+			best, least = c, d
+		}
+	}
+	return best
+}
+
+// distance is the Levenshtein distance.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
