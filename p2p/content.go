@@ -106,12 +106,13 @@ func (c *Content) copySome(ctx context.Context, w io.Writer, offset, length int6
 		}
 		return n, err
 	}
-	if err := c.Ready(ctx, offset); err != nil {
-		return 0, err
-	}
 	t := c.task
 	i := t.layout.Index(offset)
 	end := t.layout.End(i)
+	c.seek(i)
+	if err := c.await(ctx, func() bool { return t.readable(i) && !t.nearlyBacked(i) }); err != nil {
+		return 0, err
+	}
 	t.n.mu.Lock()
 	if t.held.Test(uint(i)) && t.backed(i) {
 		// What lies in the store is sent from there, as much as there is.
@@ -133,6 +134,14 @@ func (c *Content) copySome(ctx context.Context, w io.Writer, offset, length int6
 	from := offset - t.layout.Offset(i)
 	n, err := w.Write(b.data[from : from+min(end-offset, length)])
 	return int64(n), err
+}
+
+// nearlyBacked reports whether piece i will lie in the store in a moment, from
+// where it is sent without passing through this process. The first pieces are
+// not waited for, and none while the store lags behind.
+func (t *task) nearlyBacked(i int) bool {
+	const lag = 4
+	return i >= lag && t.keeps && i >= t.written && i < t.written+lag
 }
 
 // backing is where pieces are read back from. Callers hold n.mu.

@@ -129,6 +129,8 @@ func (t *task) openIngest(ctx context.Context) error {
 	t.n.mu.Lock()
 	defer t.n.mu.Unlock()
 	t.ingest = ingest
+	_, lost := ingest.(*passing)
+	t.keeps = t.n.cfg.Store.Writes() && !lost
 	for i := range resumed {
 		if b := t.bufs[i]; b != nil { // read again before the ingest was open
 			delete(t.bufs, i)
@@ -175,7 +177,8 @@ func (t *task) write(ctx context.Context, i int, b *buffer) {
 		}
 		_, _ = passing.Write(b.data)
 		t.n.mu.Lock()
-		t.ingest = passing
+		t.ingest, t.keeps = passing, false
+		t.notify()
 		t.n.mu.Unlock()
 	}
 	t.n.mu.Lock()

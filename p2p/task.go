@@ -36,6 +36,7 @@ type task struct {
 
 	ingest  Ingest // nil until known, and for a blob out of the store
 	blob    Blob   // set for a blob out of the store
+	keeps   bool   // what the ingest sees can be read back from it
 	written int    // pieces that the ingest has seen, in order
 	whole   bool   // the blob's own digest has been checked
 	stored  bool   // the store has the blob

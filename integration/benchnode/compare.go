@@ -61,12 +61,10 @@ func (c *comparison) once(ctx context.Context, size int64, w what) (result, erro
 	if err != nil {
 		return r, err
 	}
-	defer c.up.remove(dgst)
 	other, err := c.up.blob(4096)
 	if err != nil {
 		return r, err
 	}
-	defer c.up.remove(other)
 	p, err := c.start(ctx)
 	if err != nil {
 		return r, err

