@@ -1,0 +1,73 @@
+# Everything that can be done with this repository. `make help` lists it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+TOOLS   := $(CURDIR)/.cache/bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS := -s -w -X github.com/shoal-p2p/shoal/cmd/shoal/cli.version=$(VERSION) -X github.com/shoal-p2p/shoal/cmd/shoal/cli.commit=$(COMMIT)
+NODES   ?= 3
+
+export PATH := $(TOOLS):$(PATH)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: build
+build: ## build bin/shoal
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/shoal ./cmd/shoal
+
+.PHONY: demo
+demo: build ## pull an image on NODES=3 nodes with real containerds, and show where the bytes came from
+	hack/install demo
+	go run ./integration/demo -nodes $(NODES)
+
+.PHONY: test
+test: tools ## all checks and tests that need no cluster: lint, docs, unit tests with the race detector, brief fuzzing
+	$(MAKE) --no-print-directory lint check-generated
+	hack/go-test -race ./...
+	hack/fuzz 3s
+	hack/vulncheck
+
+.PHONY: test-e2e
+test-e2e: build ## black-box tests with real containerds and registries in network namespaces (root)
+	hack/install e2e
+	hack/go-test -tags e2e -count 1 -timeout 35m ./integration/...
+
+.PHONY: bench-node
+bench-node: build ## one node without peers against a direct download
+	go run ./integration/benchnode
+
+.PHONY: lint
+lint: tools ## gofumpt, go vet, golangci-lint
+	@out=$$(gofumpt -l $$(git ls-files '*.go' | grep -v -E '\.pb\.go$$|\.connect\.go$$')); \
+	if [ -n "$$out" ]; then echo "not formatted; run make fmt:"; echo "$$out"; exit 1; fi
+	go vet -tags e2e ./...
+	golangci-lint run
+
+.PHONY: fmt
+fmt: tools ## format the code
+	gofumpt -w $$(git ls-files '*.go' | grep -v -E '\.pb\.go$$|\.connect\.go$$')
+
+.PHONY: generate
+generate: tools ## regenerate the wire code and the references in docs
+	buf generate
+	go run ./cmd/shoal docs docs
+
+.PHONY: check-generated
+check-generated: generate ## fail if what is generated is not current
+	@git diff --exit-code -- docs p2p/wire || { echo "run make generate and commit the result"; exit 1; }
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for a minute
+	hack/fuzz 60s
+
+.PHONY: tools
+tools: ## install what builds and checks the code, into .cache/bin
+	@hack/install tools
+
+.PHONY: clean
+clean: ## remove what was built and cached
+	rm -rf bin .cache
