@@ -41,9 +41,8 @@ type neighbour struct {
 	dialer string // ID of the node that opened the stream
 	labels map[string]string
 
-	stop   func()        // ends the stream; may be called often
-	wake   chan struct{} // there is something to say
-	closed chan struct{} // both directions have ended
+	stop func()        // ends the stream; may be called often
+	wake chan struct{} // there is something to say
 
 	// Guarded by n.mu.
 	first     []*wire.Frame        // what must come before offers

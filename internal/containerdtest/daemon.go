@@ -160,11 +160,11 @@ func (d *Daemon) end(t testing.TB, sig syscall.Signal) {
 	}
 	_ = d.cmd.Process.Signal(sig)
 	select {
-	case <-d.exited:
+	case _ = <-d.exited:
 	case <-time.After(stopTimeout):
 		t.Errorf("containerd did not end within %v of %v", stopTimeout, sig)
 		_ = d.cmd.Process.Kill()
-		<-d.exited
+		_ = <-d.exited
 	}
 	d.cmd = nil
 }

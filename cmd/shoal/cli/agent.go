@@ -40,7 +40,7 @@ func runAgent(cmd *cobra.Command, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	defer st.close()
+	defer st.Close()
 	res, err := newResolver(cfg)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime/debug"
@@ -59,7 +60,7 @@ func limitMemory(pieces int64) {
 type store struct {
 	p2p.Store
 	manifests mirror.ManifestStore
-	close     func() error
+	io.Closer
 }
 
 func openLocal(cfg *config.Config) (*store, error) {
@@ -67,7 +68,7 @@ func openLocal(cfg *config.Config) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &store{Store: s, manifests: s.Manifests(), close: s.Close}, nil
+	return &store{Store: s, manifests: s.Manifests(), Closer: s}, nil
 }
 
 func openStore(cfg *config.Config) (*store, error) {
@@ -78,7 +79,7 @@ func openStore(cfg *config.Config) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &store{Store: s, manifests: s.Manifests(), close: s.Close}, nil
+	return &store{Store: s, manifests: s.Manifests(), Closer: s}, nil
 }
 
 func openContainerd(cfg *config.Config) (*containerd.Store, error) {

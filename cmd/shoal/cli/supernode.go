@@ -66,7 +66,7 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, withMirror bool) error
 	if err != nil {
 		return err
 	}
-	defer st.close()
+	defer st.Close()
 	res, err := newResolver(cfg)
 	if err != nil {
 		return err
