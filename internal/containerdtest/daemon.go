@@ -160,11 +160,11 @@ func (d *Daemon) end(t testing.TB, sig syscall.Signal) {
 	}
 	_ = d.cmd.Process.Signal(sig)
 	select {
-	case _ = <-d.exited:
+	case <-d.exited: //nolint:errcheck // how it ended does not matter
 	case <-time.After(stopTimeout):
 		t.Errorf("containerd did not end within %v of %v", stopTimeout, sig)
 		_ = d.cmd.Process.Kill()
-		_ = <-d.exited
+		<-d.exited //nolint:errcheck // as above
 	}
 	d.cmd = nil
 }
