@@ -1,0 +1,201 @@
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Options says what a cluster is made of.
+type Options struct {
+	Shoal string // the binary
+	Nodes int    // nodes with an agent and a containerd each
+	// Spare nodes get their agent and containerd only from StartNode.
+	Spare int
+	// Containerd is the directory of containerd, ctr and the shim; "" means
+	// those of $PATH.
+	Containerd string
+	// Store is the agents' store.kind; "" means containerd. With local, no
+	// containerd is started.
+	Store string
+	// Rate shapes every link, in bits per second each way; 0 does not.
+	Rate int64
+	// UpstreamRate bounds what the registry sends, in bytes per second; 0
+	// does not.
+	UpstreamRate int64
+	// AgentFlags are added to every agent.
+	AgentFlags []string
+	// NoSupernode leaves the supernode out.
+	NoSupernode bool
+}
+
+// Cluster is a running cluster.
+type Cluster struct {
+	Upstream  *Upstream
+	Supernode *Process
+	Nodes     []*Node
+
+	o          Options
+	id         string // prefix of its namespaces
+	dir        string
+	namespaces []string
+	processes  []*Process
+	registry   host
+	super      host
+}
+
+// Registry is how images of the cluster are named: host:port.
+const Registry = "10.77.0.2:5000"
+
+const supernodeAddr = "10.77.0.3:8002"
+
+// New builds a cluster. Close must be called, also after an error.
+func New(ctx context.Context, o Options) (*Cluster, error) {
+	c := &Cluster{o: o, id: fmt.Sprintf("shoal%04x", rand.IntN(1<<16))}
+	if os.Geteuid() != 0 {
+		return c, errors.New("cluster: network namespaces need root")
+	}
+	var err error
+	// Sockets have short paths only.
+	if c.dir, err = os.MkdirTemp("", "shoal"); err != nil {
+		return c, err
+	}
+	if err := c.addBridge(ctx); err != nil {
+		return c, err
+	}
+	if c.registry, err = c.addHost(ctx, "reg", "10.77.0.2", o.Rate); err != nil {
+		return c, err
+	}
+	if c.super, err = c.addHost(ctx, "super", "10.77.0.3", o.Rate); err != nil {
+		return c, err
+	}
+	if err := c.startUpstream(ctx); err != nil {
+		return c, err
+	}
+	if !o.NoSupernode {
+		if err := c.StartSupernode(ctx); err != nil {
+			return c, err
+		}
+	}
+	for k := range o.Nodes + o.Spare {
+		h, err := c.addHost(ctx, fmt.Sprintf("n%d", k+1), fmt.Sprintf("10.77.0.%d", 11+k), o.Rate)
+		if err != nil {
+			return c, err
+		}
+		c.Nodes = append(c.Nodes, &Node{Name: fmt.Sprintf("node%d", k+1), c: c, host: h, dir: filepath.Join(c.dir, fmt.Sprintf("n%d", k+1))})
+	}
+	for _, n := range c.Nodes[:o.Nodes] {
+		if err := n.Start(ctx); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// StartSupernode starts the supernode, again if it has ended.
+func (c *Cluster) StartSupernode(ctx context.Context) error {
+	p, err := c.start(c.super, "supernode", c.o.Shoal, "supernode", "--listen", supernodeAddr,
+		"--data-dir", filepath.Join(c.dir, "supernode"), "--plain-http", Registry)
+	if err != nil {
+		return err
+	}
+	c.Supernode = p
+	return c.await(ctx, p, c.super, "http://"+supernodeAddr+"/healthz", nil)
+}
+
+// SupernodeMetric is a counter of the supernode, summed over its labels.
+func (c *Cluster) SupernodeMetric(ctx context.Context, name string) (float64, error) {
+	return metric(ctx, c.super, "http://"+supernodeAddr+"/metrics", name, "")
+}
+
+// Dir is where the cluster keeps logs and stores.
+func (c *Cluster) Dir() string { return c.dir }
+
+// client speaks HTTP from inside a host.
+func (h host) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: h.dial, DisableKeepAlives: true}, Timeout: 10 * time.Minute}
+}
+
+// await waits until a process answers at url, and ready finds its answer good.
+func (c *Cluster) await(ctx context.Context, p *Process, h host, url string, ready func(body string) bool) error {
+	var err error
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
+		if p.ended() {
+			return fmt.Errorf("%s ended at once:\n%s", p.Name, tail(p.Log))
+		}
+		var body string
+		if body, err = get(ctx, h, url); err == nil && (ready == nil || ready(body)) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is not ready: %w\n%s", p.Name, errors.Join(err, ctx.Err()), tail(p.Log))
+}
+
+func tail(file string) string {
+	out, _ := exec.Command("tail", "-n", "20", file).CombinedOutput()
+	return string(out)
+}
+
+func line(text, prefix string) string {
+	for _, l := range strings.Split(text, "\n") {
+		if strings.HasPrefix(l, prefix) {
+			return l
+		}
+	}
+	return ""
+}
+
+// Close ends everything that the cluster started, and removes what it left.
+func (c *Cluster) Close() error {
+	// Its own time: it must also work after Ctrl-C.
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	var errs []error
+	for _, n := range c.Nodes {
+		n.removeContainers(ctx)
+	}
+	if c.Upstream != nil {
+		c.Upstream.close()
+	}
+	for i := len(c.processes) - 1; i >= 0; i-- {
+		p := c.processes[i]
+		p.Thaw()
+		if !p.ended() {
+			errs = append(errs, p.Terminate())
+		}
+	}
+	errs = append(errs, c.unmount(ctx))
+	for _, ns := range c.namespaces {
+		errs = append(errs, ip(ctx, "netns", "del", ns))
+	}
+	if c.dir != "" {
+		errs = append(errs, os.RemoveAll(c.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// unmount removes the mounts that containerd left below the cluster's folder.
+func (c *Cluster) unmount(ctx context.Context) error {
+	if c.dir == "" {
+		return nil
+	}
+	data, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(string(data), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		fields := strings.Fields(lines[i])
+		if len(fields) > 1 && strings.HasPrefix(fields[1], c.dir+"/") {
+			err = errors.Join(err, tool(ctx, "umount", "-l", fields[1]))
+		}
+	}
+	return err
+}

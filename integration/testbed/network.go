@@ -1,0 +1,135 @@
+package testbed
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// host is a network namespace on the cluster's bridge.
+type host struct {
+	netns string // name of the namespace
+	ip    string
+}
+
+func (h host) path() string { return "/var/run/netns/" + h.netns }
+
+// command runs a program on the host. nsenter changes the network alone;
+// ip netns exec would hide the cgroups as well.
+func (h host) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + h.path(), name}, args...)...)
+}
+
+// dial opens a connection from inside the host.
+func (h host) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		// The thread has changed its namespace; it ends with the goroutine.
+		runtime.LockOSThread()
+		f, err := os.Open(h.path())
+		if err != nil {
+			done <- result{nil, err}
+			return
+		}
+		defer f.Close()
+		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- result{nil, err}
+			return
+		}
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		done <- result{conn, err}
+	}()
+	r := <-done
+	return r.conn, r.err
+}
+
+// listen binds an address inside the host.
+func (h host) listen(addr string) (net.Listener, error) {
+	type result struct {
+		l   net.Listener
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		runtime.LockOSThread()
+		f, err := os.Open(h.path())
+		if err != nil {
+			done <- result{nil, err}
+			return
+		}
+		defer f.Close()
+		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- result{nil, err}
+			return
+		}
+		l, err := net.Listen("tcp", addr)
+		done <- result{l, err}
+	}()
+	r := <-done
+	return r.l, r.err
+}
+
+func ip(ctx context.Context, args ...string) error { return tool(ctx, "ip", args...) }
+
+func tool(ctx context.Context, name string, args ...string) error {
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+const bridge = "br0"
+
+// addBridge makes the namespace that holds the bridge.
+func (c *Cluster) addBridge(ctx context.Context) error {
+	ns := c.id + "-br"
+	if err := ip(ctx, "netns", "add", ns); err != nil {
+		return err
+	}
+	c.namespaces = append(c.namespaces, ns)
+	if err := ip(ctx, "-n", ns, "link", "add", bridge, "type", "bridge"); err != nil {
+		return err
+	}
+	return ip(ctx, "-n", ns, "link", "set", bridge, "up")
+}
+
+// addHost makes a namespace with one link to the bridge. rate shapes the link
+// both ways, in bits per second; 0 leaves it as it is.
+func (c *Cluster) addHost(ctx context.Context, name, addr string, rate int64) (host, error) {
+	h := host{netns: c.id + "-" + name, ip: addr}
+	if err := ip(ctx, "netns", "add", h.netns); err != nil {
+		return h, err
+	}
+	c.namespaces = append(c.namespaces, h.netns)
+	port := "p-" + name
+	for _, args := range [][]string{
+		{"-n", c.id + "-br", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", h.netns},
+		{"-n", c.id + "-br", "link", "set", port, "master", bridge, "up"},
+		{"-n", h.netns, "addr", "add", addr + "/24", "dev", "eth0"},
+		{"-n", h.netns, "link", "set", "lo", "up"},
+		{"-n", h.netns, "link", "set", "eth0", "up"},
+	} {
+		if err := ip(ctx, args...); err != nil {
+			return h, err
+		}
+	}
+	if rate == 0 {
+		return h, nil
+	}
+	shape := []string{"root", "tbf", "rate", fmt.Sprintf("%dbit", rate), "burst", "64kb", "latency", "50ms"}
+	if err := tool(ctx, "tc", append([]string{"-n", h.netns, "qdisc", "add", "dev", "eth0"}, shape...)...); err != nil {
+		return h, err
+	}
+	return h, tool(ctx, "tc", append([]string{"-n", c.id + "-br", "qdisc", "add", "dev", port}, shape...)...)
+}

@@ -1,0 +1,110 @@
+package testbed
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Node is a machine of the cluster.
+type Node struct {
+	Name       string
+	Agent      *Process
+	Containerd *Process
+
+	c    *Cluster
+	host host
+	dir  string
+}
+
+const (
+	mirrorAddr = "127.0.0.1:65001"
+	adminAddr  = "127.0.0.1:65003"
+)
+
+// Start starts the node's containerd and agent.
+func (n *Node) Start(ctx context.Context) error {
+	if n.usesContainerd() {
+		if err := n.startContainerd(ctx); err != nil {
+			return err
+		}
+	}
+	return n.StartAgent(ctx)
+}
+
+func (n *Node) usesContainerd() bool { return n.c.o.Store != "local" }
+
+// StartAgent starts the agent, again if it has ended.
+func (n *Node) StartAgent(ctx context.Context) error {
+	args := []string{
+		n.c.o.Shoal, "agent", "--mirror-listen", mirrorAddr, "--admin-listen", adminAddr,
+		"--peer-listen", n.host.ip + ":65002", "--peer-advertise", n.host.ip + ":65002",
+		"--data-dir", n.DataDir(), "--plain-http", Registry,
+	}
+	if !n.c.o.NoSupernode {
+		args = append(args, "--supernodes", supernodeAddr)
+	}
+	if n.usesContainerd() {
+		args = append(args, "--store-kind", "containerd", "--containerd-address", n.Socket(), "--containerd-content-path", n.ContentPath())
+	}
+	p, err := n.c.start(n.host, n.Name+"-agent", append(args, n.c.o.AgentFlags...)...)
+	if err != nil {
+		return err
+	}
+	n.Agent = p
+	return n.c.await(ctx, p, n.host, "http://"+adminAddr+"/api/v1/status", func(body string) bool {
+		return n.c.Supernode == nil || n.c.Supernode.ended() || strings.Contains(body, `"connected":true`)
+	})
+}
+
+// DataDir is the agent's.
+func (n *Node) DataDir() string { return filepath.Join(n.dir, "shoal") }
+
+// StoreDir is the content store that blobs end up in.
+func (n *Node) StoreDir() string {
+	if n.usesContainerd() {
+		return n.ContentPath()
+	}
+	return filepath.Join(n.DataDir(), "content")
+}
+
+// Command runs any program on the node, for clients of the mirror.
+func (n *Node) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	return n.host.command(ctx, name, args...)
+}
+
+// Ask asks the node's mirror. The path may hold a query.
+func (n *Node) Ask(ctx context.Context, method, path string, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+mirrorAddr+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	return n.host.client().Do(req)
+}
+
+// Fetch reads a path of the mirror to its end into w.
+func (n *Node) Fetch(ctx context.Context, path string, w io.Writer) (int64, error) {
+	resp, err := n.Ask(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
+		return 0, fmt.Errorf("mirror of %s answers %s: %s", n.Name, resp.Status, body)
+	}
+	return io.Copy(w, resp.Body)
+}
+
+// Bytes is what the agent has received from a source so far.
+func (n *Node) Bytes(ctx context.Context, source string) (int64, error) {
+	v, err := metric(ctx, n.host, "http://"+adminAddr+"/metrics", "shoal_blob_bytes_total", `source="`+source+`"`)
+	return int64(v), err
+}

@@ -1,0 +1,133 @@
+// Package testimage makes small images for tests: a base that can run a shell,
+// and layers that do not compress.
+package testimage
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// busybox is statically linked: Debian's package busybox-static.
+const busybox = "/bin/busybox"
+
+// Image makes an image with a base and layers of size bytes each. The same seed
+// makes the same image.
+func Image(seed string, layers int, size int64) (v1.Image, error) {
+	base, err := baseLayer()
+	if err != nil {
+		return nil, err
+	}
+	all := []v1.Layer{base}
+	for k := range layers {
+		l, err := randomLayer(fmt.Sprintf("%s-%d", seed, k), size)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	img := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
+	img = mutate.ConfigMediaType(img, types.OCIConfigJSON)
+	if img, err = mutate.AppendLayers(img, all...); err != nil {
+		return nil, err
+	}
+	cfg, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	cfg = cfg.DeepCopy()
+	cfg.OS, cfg.Architecture = "linux", "amd64"
+	cfg.Config.Cmd = []string{"/bin/sh"}
+	cfg.Config.Env = []string{"PATH=/bin"}
+	return mutate.ConfigFile(img, cfg)
+}
+
+func baseLayer() (v1.Layer, error) {
+	program, err := os.ReadFile(busybox)
+	if err != nil {
+		return nil, fmt.Errorf("testimage: %w; install the package busybox-static", err)
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, dir := range []string{"bin/", "tmp/", "proc/", "sys/", "dev/", "etc/"} {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755}); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755, Size: int64(len(program))}); err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(program); err != nil {
+		return nil, err
+	}
+	for _, applet := range []string{"sh", "echo", "sha256sum", "ls", "cat"} {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + applet, Linkname: "busybox"}); err != nil {
+			return nil, err
+		}
+	}
+	return layer(b.Bytes(), w.Close())
+}
+
+// randomLayer holds one file of size bytes.
+func randomLayer(seed string, size int64) (v1.Layer, error) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "data-" + seed, Mode: 0o644, Size: size}); err != nil {
+		return nil, err
+	}
+	if _, err := io.CopyN(w, rand.NewChaCha8(sha256.Sum256([]byte(seed))), size); err != nil {
+		return nil, err
+	}
+	return layer(b.Bytes(), w.Close())
+}
+
+func layer(data []byte, err error) (v1.Layer, error) {
+	if err != nil {
+		return nil, err
+	}
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(data)), nil
+	}, tarball.WithCompressionLevel(gzip.BestSpeed), tarball.WithMediaType(types.OCILayer))
+}
+
+// Push pushes an image by name over plain HTTP.
+func Push(image string, img v1.Image, transport http.RoundTripper) error {
+	ref, err := name.ParseReference(image, name.Insecure)
+	if err != nil {
+		return err
+	}
+	return remote.Write(ref, img, remote.WithTransport(transport))
+}
+
+// Blob is a config or a layer of an image.
+type Blob struct {
+	Digest string
+	Size   int64
+}
+
+// Blobs lists config and layers, and the sum of their sizes.
+func Blobs(img v1.Image) (blobs []Blob, total int64, err error) {
+	m, err := img.Manifest()
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, d := range append([]v1.Descriptor{m.Config}, m.Layers...) {
+		blobs = append(blobs, Blob{d.Digest.String(), d.Size})
+		total += d.Size
+	}
+	return blobs, total, nil
+}
