@@ -196,6 +196,7 @@ func (n *Node) dropNeighbour(nb *neighbour) {
 	if nb == n.super {
 		n.super, n.superLost = nil, time.Now()
 		for _, t := range n.tasks {
+			t.rewindow()
 			t.notify()
 		}
 	}
@@ -305,6 +306,7 @@ func (n *Node) adoptSupernode(ctx context.Context, nb *neighbour) {
 		if t.filling() {
 			n.join(t)
 		}
+		t.rewindow()
 		t.notify()
 	}
 	n.announceStore(ctx, nb)

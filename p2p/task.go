@@ -128,7 +128,11 @@ func (t *task) rewindow() {
 		t.n.picker.Want(t.id, piece.NewBitfield(t.layout.Count()))
 		return
 	}
-	t.n.picker.Want(t.id, t.window())
+	want := t.window()
+	if t.n.super == nil { // nobody would name the digests of the others
+		want.InPlaceIntersection(t.proven)
+	}
+	t.n.picker.Want(t.id, want)
 	t.n.snapshotDue(t.id)
 }
 

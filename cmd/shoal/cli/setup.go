@@ -64,7 +64,12 @@ type store struct {
 }
 
 func openLocal(cfg *config.Config) (*store, error) {
+	// containerd's library warns of file systems without fs-verity, which
+	// Shoal does not use.
+	level := logrus.GetLevel()
+	logrus.SetLevel(min(level, logrus.ErrorLevel))
 	s, err := local.New(local.Config{Dir: cfg.StoreDir, MaxBytes: cfg.StoreMaxBytes})
+	logrus.SetLevel(level)
 	if err != nil {
 		return nil, err
 	}
