@@ -156,7 +156,8 @@ func (b *blobBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-var logged = regexp.MustCompile(`http\.request\.method=GET .*http\.request\.uri="/v2/[^"]*/blobs/[^"]*".*http\.response\.status=20[06] .*http\.response\.written=(\d+)`)
+// logged is a line of the access log, in Apache's combined format.
+var logged = regexp.MustCompile(`"GET /v2/\S+/blobs/\S+ HTTP/1\.1" 20[06] (\d+) `)
 
 // Logged is how many bytes of blobs the registry's own access log says it sent.
 func (u *Upstream) Logged() (int64, error) {
