@@ -17,7 +17,7 @@ import (
 // from the start, and what comes before offset is skipped. Errors are
 // *oci.Error; those of the body are plain.
 func (r *Resolver) Blob(ctx context.Context, repo Repository, dgst digest.Digest, offset int64) (body io.ReadCloser, size int64, err error) {
-	q := request{method: http.MethodGet, path: repo.Name + "/blobs/" + dgst.String(), header: http.Header{}, unknown: oci.CodeBlobUnknown}
+	q := request{method: http.MethodGet, path: repo.Name + "/blobs/" + dgst.String(), header: http.Header{}, unknown: oci.CodeBlobUnknown, once: true}
 	if offset > 0 {
 		q.header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}
@@ -29,7 +29,7 @@ func (r *Resolver) Blob(ctx context.Context, repo Repository, dgst digest.Digest
 		_ = resp.Body.Close()
 		return nil, 0, oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeUnavailable, "registry %s encodes blob %s as %.40q although it was asked not to", repo.Registry, dgst, e)
 	}
-	guarded := guard(resp.Body)
+	guarded := guard(resp.Body, r.cfg.StallTimeout)
 	size, err = r.place(resp, guarded, offset)
 	if err != nil {
 		_ = guarded.Close()

@@ -7,13 +7,9 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
-
-// stallTimeout is how long an upstream may send nothing in the middle of a body.
-const stallTimeout = 30 * time.Second
-
-var errStalled = fmt.Errorf("the upstream sent nothing for %v", stallTimeout)
 
 // drain lets a connection be used again if little is left to read.
 func drain(resp *http.Response) {
@@ -21,34 +17,32 @@ func drain(resp *http.Response) {
 	_ = resp.Body.Close()
 }
 
-// stallGuard closes a body that sends nothing for a while. A read that waits is
-// ended by that.
+// stallGuard ends a body whose sender falls silent. Time counts while somebody
+// reads: a reader that pauses does not make an upstream look dead.
 type stallGuard struct {
 	io.ReadCloser
+	limit time.Duration
 	timer *time.Timer
-	fired chan struct{}
+	fired atomic.Bool
 }
 
-func guard(body io.ReadCloser) *stallGuard {
-	g := &stallGuard{ReadCloser: body, fired: make(chan struct{})}
-	g.timer = time.AfterFunc(stallTimeout, func() {
-		close(g.fired)
-		_ = body.Close()
+func guard(body io.ReadCloser, limit time.Duration) *stallGuard {
+	g := &stallGuard{ReadCloser: body, limit: limit}
+	g.timer = time.AfterFunc(limit, func() {
+		g.fired.Store(true)
+		_ = body.Close() // ends the read that waits
 	})
+	g.timer.Stop()
 	return g
 }
 
 func (g *stallGuard) Read(p []byte) (int, error) {
+	g.timer.Reset(g.limit)
 	n, err := g.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		select {
-		case <-g.fired:
-			err = errStalled
-		default:
-		}
-		return n, err
+	g.timer.Stop()
+	if err != nil && !errors.Is(err, io.EOF) && g.fired.Load() {
+		err = fmt.Errorf("the upstream sent nothing for %v", g.limit)
 	}
-	g.timer.Reset(stallTimeout)
 	return n, err
 }
 
@@ -66,15 +60,21 @@ func parseContentRange(s string) (first, last, size int64, err error) {
 	if !ok || !ok2 || !ok3 {
 		return 0, 0, 0, fmt.Errorf("Content-Range %.80q cannot be read", s)
 	}
-	first, err1 := strconv.ParseInt(a, 10, 64)
-	last, err2 := strconv.ParseInt(b, 10, 64)
+	first, err1 := digits(a)
+	last, err2 := digits(b)
 	size = -1
 	var err3 error
 	if total != "*" {
-		size, err3 = strconv.ParseInt(total, 10, 64)
+		size, err3 = digits(total)
 	}
-	if err := errors.Join(err1, err2, err3); err != nil || first < 0 || last < first || size >= 0 && last >= size {
+	if err := errors.Join(err1, err2, err3); err != nil || last < first || size >= 0 && last >= size {
 		return 0, 0, 0, fmt.Errorf("Content-Range %.80q makes no sense", s)
 	}
 	return first, last, size, nil
+}
+
+// digits reads a number that has no sign.
+func digits(s string) (int64, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err
 }

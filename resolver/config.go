@@ -5,11 +5,12 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"strings"
+	"time"
+
+	"github.com/containerd/log"
 )
 
 // Registry is how one upstream registry is reached.
@@ -35,6 +36,12 @@ type Config struct {
 	Registries []Registry
 	// UserAgent is sent with every request; "" means "shoal".
 	UserAgent string
+	// HeaderTimeout is how long an upstream may take to answer a request; 0
+	// means 20 s.
+	HeaderTimeout time.Duration
+	// StallTimeout is how long it may send nothing in the middle of a body; 0
+	// means 30 s.
+	StallTimeout time.Duration
 }
 
 // DockerHub is how clients name Docker Hub.
@@ -90,16 +97,25 @@ func (r Registry) login() (user, password string, err error) {
 	return ParseCredentials(data, r.Host)
 }
 
+// warnIfReadable says so when others on this machine can read the credentials.
+func (r Registry) warnIfReadable() {
+	if info, err := os.Stat(r.Credentials); err == nil && info.Mode().Perm()&0o077 != 0 {
+		log.L.WithField("registry", r.Host).Warnf("the credentials file %s is open to other users (%v): chmod 600", r.Credentials, info.Mode().Perm())
+	}
+}
+
 type dockerConfig struct {
 	Auths map[string]struct {
-		Auth     string `json:"auth"`
-		Username string `json:"username"`
-		Password string `json:"password"`
+		Auth          string `json:"auth"`
+		Username      string `json:"username"`
+		Password      string `json:"password"`
+		IdentityToken string `json:"identitytoken"`
 	} `json:"auths"`
 }
 
 // ParseCredentials reads the entry of a registry, by its canonical name, out of
-// a credentials file. Its errors never hold its text.
+// a credentials file. An empty user means that the password is a refresh token
+// for the registry's token server. Errors never hold the file's text.
 func ParseCredentials(data []byte, host string) (user, password string, err error) {
 	text := strings.TrimSpace(string(data))
 	if !strings.HasPrefix(text, "{") {
@@ -119,6 +135,9 @@ func ParseCredentials(data []byte, host string) (user, password string, err erro
 		if Canonical(name) != host {
 			continue
 		}
+		if entry.IdentityToken != "" {
+			return "", entry.IdentityToken, nil
+		}
 		if entry.Auth == "" {
 			return entry.Username, entry.Password, nil
 		}
@@ -130,21 +149,4 @@ func ParseCredentials(data []byte, host string) (user, password string, err erro
 		return user, strings.TrimRight(password, "\x00"), nil
 	}
 	return "", "", fmt.Errorf("registry %s: the credentials file has no entry for it", host)
-}
-
-var errRedirect = errors.New("the upstream redirects")
-
-// checkRedirect follows a redirect without the credentials.
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	if len(via) > 5 {
-		return fmt.Errorf("%w more than 5 times", errRedirect)
-	}
-	last := via[len(via)-1].URL
-	if last.Scheme == "https" && req.URL.Scheme != "https" {
-		return fmt.Errorf("%w from https to %s", errRedirect, req.URL.Scheme)
-	}
-	if req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme {
-		req.Header.Del("Authorization")
-	}
-	return nil
 }

@@ -11,8 +11,10 @@
 //	client's Authorization   to the registry that it names, never to where that redirects
 //	node's credentials       to their registry and its token server, only for clients without any
 //	plain HTTP               only to registries that are configured so
-//	redirects                at most 5, never from https to http
+//	node's password          never over plain HTTP, unless the registry is configured so
+//	redirects                at most 5, never from https to http, without Referer
 //
 // All that an upstream sends is bounded: headers, error bodies, manifests,
-// lists, and the time until the next byte.
+// lists, and the time until the next byte. Questions other than for blobs are
+// asked again where the connection breaks; who reads a blob goes on by itself.
 package resolver

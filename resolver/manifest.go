@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -40,7 +39,7 @@ func (r *Resolver) Manifest(ctx context.Context, repo Repository, ref string, ac
 	if err != nil {
 		return nil, err
 	}
-	body, err := readAll(resp, "manifest "+ref, repo)
+	body, err := r.readAll(resp, "manifest "+ref, repo)
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +90,8 @@ func mediaType(resp *http.Response, body []byte) string {
 }
 
 // readAll reads a bounded body, and closes it.
-func readAll(resp *http.Response, what string, repo Repository) ([]byte, error) {
-	body := guard(resp.Body)
+func (r *Resolver) readAll(resp *http.Response, what string, repo Repository) ([]byte, error) {
+	body := guard(resp.Body, r.cfg.StallTimeout)
 	defer body.Close()
 	data, err := io.ReadAll(io.LimitReader(body, MaxManifest+1))
 	if err == nil && len(data) > MaxManifest {
@@ -102,80 +101,4 @@ func readAll(resp *http.Response, what string, repo Repository) ([]byte, error) 
 		return nil, oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeUnavailable, "%s of %s: %v", what, repo, err)
 	}
 	return data, nil
-}
-
-// List is a page of tags, or the referrers of a manifest.
-type List struct {
-	Body      []byte
-	MediaType string
-	Next      string // target of the Link to the next page, as the upstream sent it; "" on the last
-	Filtered  bool   // the upstream applied the filter
-}
-
-// Tags gets a page of the repository's tags. query holds n and last.
-func (r *Resolver) Tags(ctx context.Context, repo Repository, query url.Values) (*List, error) {
-	return r.list(ctx, repo, repo.Name+"/tags/list", query, oci.CodeNameUnknown)
-}
-
-// Referrers gets a page of the manifests that refer to dgst. query holds
-// artifactType. Where the upstream lacks the API, the spec's fallback tag is
-// read.
-func (r *Resolver) Referrers(ctx context.Context, repo Repository, dgst digest.Digest, query url.Values) (*List, error) {
-	l, err := r.list(ctx, repo, repo.Name+"/referrers/"+dgst.String(), query, oci.CodeManifestUnknown)
-	if !oci.HasStatus(err, http.StatusNotFound) {
-		return l, err
-	}
-	tag := dgst.Algorithm().String() + "-" + dgst.Encoded()
-	m, err := r.Manifest(ctx, repo, tag[:min(len(tag), 128)], nil)
-	switch {
-	case oci.HasStatus(err, http.StatusNotFound):
-		return &List{Body: oci.EmptyIndex(), MediaType: oci.IndexType}, nil
-	case err != nil:
-		return nil, err
-	}
-	return &List{Body: m.Body, MediaType: m.MediaType}, nil
-}
-
-func (r *Resolver) list(ctx context.Context, repo Repository, path string, query url.Values, unknown string) (*List, error) {
-	resp, err := r.do(ctx, repo, request{method: http.MethodGet, path: path, query: query, unknown: unknown})
-	if err != nil {
-		return nil, err
-	}
-	body, err := readAll(resp, "list", repo)
-	if err != nil {
-		return nil, err
-	}
-	return &List{
-		Body: body, MediaType: mediaType(resp, body), Next: nextLink(resp.Header.Values("Link")),
-		Filtered: resp.Header.Get("OCI-Filters-Applied") != "",
-	}, nil
-}
-
-// nextLink returns the target of rel="next" (RFC 8288).
-func nextLink(values []string) string {
-	for _, v := range values {
-		for _, link := range strings.Split(v, ",") {
-			target, params, ok := strings.Cut(strings.TrimSpace(link), ">")
-			if !ok || !strings.HasPrefix(target, "<") {
-				continue
-			}
-			params = strings.ReplaceAll(strings.ToLower(params), `"`, "")
-			for _, p := range strings.Split(params, ";") {
-				if strings.TrimSpace(p) == "rel=next" {
-					return target[1:]
-				}
-			}
-		}
-	}
-	return ""
-}
-
-// Ping asks whether the registry answers, and wants a login first.
-func (r *Resolver) Ping(ctx context.Context, repo Repository) error {
-	resp, err := r.do(ctx, repo, request{method: http.MethodGet, unknown: oci.CodeUnsupported})
-	if err != nil {
-		return err
-	}
-	drain(resp)
-	return nil
 }
