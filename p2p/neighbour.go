@@ -128,33 +128,27 @@ func (nb *neighbour) listen(s stream) error {
 	}
 }
 
-// speak says what there is to say.
+// speak says what there is to say, and now and then that the node lives.
 func (nb *neighbour) speak(ctx context.Context, s stream) error {
+	defer nb.stop()
 	timer := time.NewTimer(heartbeat)
 	defer timer.Stop()
-	for {
+	for said := time.Now(); ; {
 		frames, next := nb.collect(time.Now())
+		if len(frames) == 0 && time.Since(said) >= heartbeat {
+			frames = append(frames, &wire.Frame{})
+		}
 		for _, f := range frames {
 			if err := s.Send(f); err != nil {
-				nb.stop()
 				return err
 			}
+			said = time.Now()
 		}
 		timer.Reset(next)
 		select {
 		case <-nb.wake:
 		case <-timer.C:
-			nb.n.mu.Lock()
-			idle := len(nb.first)+len(nb.offers) == 0
-			nb.n.mu.Unlock()
-			if idle && next == heartbeat {
-				if err := s.Send(&wire.Frame{}); err != nil {
-					nb.stop()
-					return err
-				}
-			}
 		case <-ctx.Done():
-			nb.stop()
 			return context.Cause(ctx)
 		}
 	}
@@ -246,6 +240,9 @@ func (n *Node) snapshotDue(blob string) {
 // slotsChanged lets every neighbour hear whether this node is free. Callers
 // hold n.mu.
 func (n *Node) slotsChanged() {
+	if n.cfg.Seed { // it takes no pieces
+		return
+	}
 	for _, nb := range n.neighbours {
 		if nb.saidFree != n.picker.Free() {
 			nb.rouse()

@@ -209,6 +209,24 @@ func TestUpstreamSendsABlobOnceHoweverManyNodesPull(t *testing.T) {
 	}
 }
 
+func TestAnIdleStreamStaysOpen(t *testing.T) {
+	s := newSwarm(t)
+	a := s.agent()
+	id := a.Status().ID
+	// Longer than a silent neighbour is kept.
+	deadline := time.After(6 * time.Second)
+	for {
+		select {
+		case <-deadline:
+			return
+		case <-time.After(50 * time.Millisecond):
+			require.True(t, a.Status().Supernode.Connected)
+			require.Len(t, s.seed.Status().Peers, 1)
+			require.Equal(t, id, s.seed.Status().Peers[0].ID)
+		}
+	}
+}
+
 func TestManySizes(t *testing.T) {
 	s := newSwarm(t)
 	a, b := s.agent(), s.agent()

@@ -58,13 +58,16 @@ const supernodeAddr = "10.77.0.3:8002"
 
 // New builds a cluster. Close must be called, also after an error.
 func New(ctx context.Context, o Options) (*Cluster, error) {
-	c := &Cluster{o: o, id: fmt.Sprintf("shoal%04x", rand.IntN(1<<16))}
+	c := &Cluster{o: o, id: fmt.Sprintf("shoal%d-%04x", os.Getpid(), rand.IntN(1<<16))}
 	if os.Geteuid() != 0 {
 		return c, errors.New("cluster: network namespaces need root")
 	}
 	var err error
+	if err := sweep(ctx); err != nil {
+		return c, err
+	}
 	// Sockets have short paths only.
-	if c.dir, err = os.MkdirTemp("", "shoal"); err != nil {
+	if c.dir, err = os.MkdirTemp("", fmt.Sprintf("shoal%d-", os.Getpid())); err != nil {
 		return c, err
 	}
 	if err := c.addBridge(ctx); err != nil {
@@ -171,7 +174,9 @@ func (c *Cluster) Close() error {
 			errs = append(errs, p.Terminate())
 		}
 	}
-	errs = append(errs, c.unmount(ctx))
+	if c.dir != "" {
+		errs = append(errs, unmount(ctx, c.dir))
+	}
 	for _, ns := range c.namespaces {
 		errs = append(errs, ip(ctx, "netns", "del", ns))
 	}
@@ -179,23 +184,4 @@ func (c *Cluster) Close() error {
 		errs = append(errs, os.RemoveAll(c.dir))
 	}
 	return errors.Join(errs...)
-}
-
-// unmount removes the mounts that containerd left below the cluster's folder.
-func (c *Cluster) unmount(ctx context.Context) error {
-	if c.dir == "" {
-		return nil
-	}
-	data, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return err
-	}
-	lines := strings.Split(string(data), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		fields := strings.Fields(lines[i])
-		if len(fields) > 1 && strings.HasPrefix(fields[1], c.dir+"/") {
-			err = errors.Join(err, tool(ctx, "umount", "-l", fields[1]))
-		}
-	}
-	return err
 }

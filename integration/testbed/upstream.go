@@ -44,7 +44,8 @@ func (c *Cluster) startUpstream(ctx context.Context) error {
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return err
 	}
-	p, err := c.start(c.registry, "registry", "docker-registry", "serve", file)
+	// It takes any REGISTRY_… of the environment for configuration.
+	p, err := c.start(c.registry, "registry", "env", "-i", "docker-registry", "serve", file)
 	if err != nil {
 		return err
 	}
