@@ -62,7 +62,7 @@ func newStream(t *testing.T, sizes ...int64) *stream {
 }
 
 // daemons runs a supernode and an agent with its own store on loopback.
-func daemons(t *testing.T, plainHTTP string) (mirror string, agent int) {
+func daemons(t *testing.T, plainHTTP string, agentFlags ...string) (mirror string, agent int) {
 	dir := t.TempDir()
 	port := freePorts(t, 4)
 	run := func(args ...string) int {
@@ -83,7 +83,10 @@ func daemons(t *testing.T, plainHTTP string) (mirror string, agent int) {
 		return cmd.Process.Pid
 	}
 	run("supernode", "--listen", port[3], "--data-dir", dir+"/supernode")
-	agent = run("agent", "--mirror-listen", port[0], "--peer-listen", port[1], "--admin-listen", port[2], "--supernodes", port[3], "--data-dir", dir+"/agent")
+	agent = run(append([]string{
+		"agent", "--mirror-listen", port[0], "--peer-listen", port[1], "--admin-listen", port[2],
+		"--supernodes", port[3], "--data-dir", dir + "/agent",
+	}, agentFlags...)...)
 	require.Eventually(t, func() bool {
 		resp, err := http.Get("http://" + port[2] + "/api/v1/status")
 		if err != nil {
