@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -38,7 +39,7 @@ func writeCommand(w *bytes.Buffer, cmd *cobra.Command) error {
 		return nil
 	}
 	cmd.InitDefaultHelpFlag()
-	if err := doc.GenMarkdownCustom(cmd, w, func(link string) string { return "#" + link[:len(link)-len(".md")] }); err != nil {
+	if err := doc.GenMarkdownCustom(cmd, w, func(link string) string { return "#" + strings.ReplaceAll(strings.TrimSuffix(link, ".md"), "_", "-") }); err != nil {
 		return fmt.Errorf("docs of %s: %w", cmd.Name(), err)
 	}
 	for _, c := range cmd.Commands() {
