@@ -1,0 +1,145 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+)
+
+// load loads as a command would, from a file's text and arguments.
+func load(t *testing.T, command, file string, args ...string) (*Config, error) {
+	t.Helper()
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	AddFlags(flags, command)
+	if file != "" {
+		path := filepath.Join(t.TempDir(), "shoal.yaml")
+		require.NoError(t, os.WriteFile(path, []byte(file), 0o600))
+		args = append(args, "--config", path)
+	}
+	require.NoError(t, flags.Parse(args))
+	return Load(flags, command)
+}
+
+func TestDefaultsAreThoseOfTheContract(t *testing.T) {
+	c, err := load(t, Agent, "")
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:65001", c.MirrorListen)
+	require.Equal(t, ":65002", c.PeerListen)
+	require.Equal(t, ":65002", c.PeerAdvertise)
+	require.Equal(t, "127.0.0.1:65003", c.AdminListen)
+	require.Equal(t, "docker.io", c.DefaultRegistry)
+	require.Equal(t, "local", c.StoreKind)
+	require.EqualValues(t, 64<<20, c.MemoryPieces)
+	require.Equal(t, 10*time.Second, c.ShutdownGrace)
+	require.Empty(t, c.Supernode())
+	c, err = load(t, Supernode, "")
+	require.NoError(t, err)
+	require.Equal(t, ":8002", c.Listen)
+}
+
+func TestFlagBeatsEnvironmentBeatsFile(t *testing.T) {
+	const file = "mirror:\n  listen: 127.0.0.1:1\npeer:\n  listen: :1\nlog:\n  level: error\n"
+	t.Setenv("SHOAL_PEER_LISTEN", ":2")
+	t.Setenv("SHOAL_LOG_LEVEL", "warn")
+	t.Setenv("SHOAL_SUPERNODES", "10.0.0.1")
+	c, err := load(t, Agent, file, "--log-level", "debug", "--plain-http", "a:5000", "--plain-http", "b")
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:1", c.MirrorListen)
+	require.Equal(t, ":2", c.PeerListen)
+	require.Equal(t, "debug", c.LogLevel)
+	require.Equal(t, "10.0.0.1:8002", c.Supernode())
+	require.Equal(t, []Registry{{Host: "a:5000", PlainHTTP: true}, {Host: "b", PlainHTTP: true}}, c.Registries)
+}
+
+func TestAFileIsReadInFull(t *testing.T) {
+	c, err := load(t, Agent, `
+supernodes: ["http://sn.example:9000/"]
+store: {kind: containerd, max_bytes: 10GiB}
+containerd: {namespace: k8s.io}
+peer: {labels: {zone: a, rack: 7}, upload_rate: 1MB}
+admin: {pprof: true}
+registries:
+  - {host: "registry.example:5000", plain_http: true}
+  - {host: other.example, ca_file: /ca.pem, insecure: false, credentials: /secret}
+`, "--plain-http", "other.example")
+	require.NoError(t, err)
+	require.Equal(t, "sn.example:9000", c.Supernode())
+	require.EqualValues(t, 10<<30, c.StoreMaxBytes)
+	require.Equal(t, map[string]string{"zone": "a", "rack": "7"}, c.PeerLabels)
+	require.EqualValues(t, 1e6, c.UploadRate)
+	require.True(t, c.AdminPprof)
+	require.Equal(t, []Registry{
+		{Host: "registry.example:5000", PlainHTTP: true},
+		{Host: "other.example", PlainHTTP: true, CAFile: "/ca.pem", Credentials: "/secret"},
+	}, c.Registries)
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	for file, want := range map[string]string{
+		"miror: {listen: x}":                     `unknown key "miror.listen": did you mean "mirror.listen"?`,
+		"mirror: {listn: x}":                     `unknown key "mirror.listn": did you mean "mirror.listen"?`,
+		"registries: [{host: a, plain: true}]":   `unknown key "plain" in registries[0]: did you mean`,
+		"registries: [{plain_http: true}]":       "registries[0] has no host",
+		"registries: [x]":                        "registries[0]",
+		"registries: {host: a}":                  "registries",
+		"memory: {pieces: lots}":                 `memory.pieces is "lots": it must be a number of bytes`,
+		"memory: {pieces: -1}":                   "memory.pieces",
+		"shutdown_grace: soon":                   "shutdown_grace",
+		"admin: {pprof: perhaps}":                "admin.pprof",
+		"store: {kind: s3}":                      `store.kind is "s3"`,
+		"supernodes: [a, b]":                     "one supernode is supported",
+		"log: {format: xml}":                     `log.format is "xml"`,
+		"peer: {listen: nowhere}":                `peer.listen is "nowhere"`,
+		"mirror: {listen: [1, 2]}":               "mirror.listen",
+		"mirror:\n\tlisten: x":                   "yaml",
+		"peer: {labels: zone}":                   "peer.labels",
+		"registries: [{host: a, insecure: huh}]": "insecure",
+	} {
+		_, err := load(t, Agent, file)
+		require.ErrorContains(t, err, want, "%s", file)
+	}
+	t.Setenv("SHOAL_MIRROR_LISTN", "x")
+	_, err := load(t, Agent, "")
+	require.ErrorContains(t, err, "did you mean SHOAL_MIRROR_LISTEN?")
+}
+
+func TestEveryKeyIsKnownByItsFlagAndInTheReference(t *testing.T) {
+	text := string(Markdown())
+	for _, k := range Keys {
+		require.NotEmpty(t, k.Help, k.Name)
+		require.Equal(t, k.Name, keyOfFlag(FlagOf(k.Name)))
+		require.Contains(t, text, "`"+k.Name+"`")
+		require.Contains(t, text, "`"+EnvOf(k.Name)+"`")
+	}
+}
+
+func TestParseBytes(t *testing.T) {
+	for s, want := range map[string]int64{"0": 0, "1024": 1024, "64MiB": 64 << 20, "1.5 GiB": 3 << 29, "10kb": 10_000, "2m": 2 << 20} {
+		got, err := ParseBytes(s)
+		require.NoError(t, err, s)
+		require.Equal(t, want, got, s)
+	}
+	for _, s := range []string{"", "MiB", "-1", "1e30", "NaN", "64 MiBs"} {
+		_, err := ParseBytes(s)
+		require.Error(t, err, s)
+	}
+}
+
+func FuzzFile(f *testing.F) {
+	f.Add([]byte("mirror: {listen: x}"))
+	f.Add([]byte("registries: [{host: a}]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		k := koanf.New(".")
+		if loadFile(k, data) != nil {
+			return
+		}
+		if c, err := decode(k); err == nil {
+			_ = c.complete()
+		}
+	})
+}
