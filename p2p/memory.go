@@ -115,3 +115,27 @@ func (b *buffer) release() {
 	close(m.space)
 	m.space = make(chan struct{})
 }
+
+// takeMemory returns memory for a piece, if need be at the expense of pieces
+// that the store has or nobody waits for. Callers hold n.mu.
+func (n *Node) takeMemory(size int64, urgent bool) *buffer {
+	b := n.mem.take(size, urgent)
+	if b != nil {
+		return b
+	}
+	enough := func() bool {
+		if b == nil {
+			b = n.mem.take(size, urgent)
+		}
+		return b != nil
+	}
+	for _, t := range n.tasks {
+		if t.known {
+			t.forget(enough)
+		}
+		if enough() {
+			break
+		}
+	}
+	return b
+}

@@ -90,3 +90,25 @@ func (t *task) status() TaskStatus {
 	}
 	return s
 }
+
+func (n *Node) countUpload(bytes int64) {
+	n.uploaded.Add(bytes)
+	n.moved.Add(bytes)
+	if n.cfg.Seed {
+		n.cfg.Metrics.SeedBytes.Add(float64(bytes))
+	} else {
+		n.cfg.Metrics.UploadBytes.Add(float64(bytes))
+	}
+}
+
+// count adds to the bytes received from a source.
+func (n *Node) count(source string, bytes int) {
+	n.cfg.Metrics.BlobBytes.WithLabelValues(source).Add(float64(bytes))
+	n.bytes.add(source, int64(bytes))
+	switch source {
+	case metrics.SourceUpstream:
+		n.cfg.Metrics.UpstreamBytes.Add(float64(bytes))
+	case metrics.SourcePeer, metrics.SourceSupernode:
+		n.moved.Add(int64(bytes))
+	}
+}

@@ -1,0 +1,192 @@
+package supernode_test
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-p2p/shoal/internal/oci"
+	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/p2p/p2ptest"
+	"github.com/shoal-p2p/shoal/p2p/wire"
+)
+
+func TestAFullStoreDoesNotStopThePull(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(4 * mib)
+	a := s.agent(func(c *p2p.Config) { c.Store = &p2ptest.Store{Full: true} })
+	s.getAll(data, a)
+}
+
+func TestDeathOfTheSupernodeDoesNotStopAPull(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(16 * mib)
+	agents := []*agent{s.agent(), s.agent(), s.agent()}
+	reached, release := s.upstream.HoldAt(5*mib + 77)
+	defer release()
+	go func() {
+		<-reached
+		s.super.stop()
+		release()
+	}()
+	s.getAll(data, agents...)
+	// New pulls work at once.
+	s.getAll(s.add(2*mib), agents...)
+}
+
+func TestASupernodeThatComesBackGoesOnWhereItWas(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(16 * mib)
+	agents := []*agent{s.agent(), s.agent()}
+	reached, release := s.upstream.HoldAt(8 * mib)
+	defer release()
+	restarted := make(chan struct{})
+	go func() {
+		defer close(restarted)
+		<-reached
+		s.super.stop()
+		s.startSupernode()
+		release()
+	}()
+	s.getAll(data, agents...)
+	<-restarted
+	require.LessOrEqual(t, s.upstream.Sent(), int64(len(data)+2*mib), "what the store held was not read again")
+}
+
+func TestDeathOfAPeerDoesNotStopAPull(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(16 * mib)
+	dying, a, b := s.agent(), s.agent(), s.agent()
+	reached, release := s.upstream.HoldAt(8 * mib)
+	defer release()
+	dead := make(chan struct{})
+	go func() {
+		defer close(dead)
+		<-reached
+		dying.stop()
+		release()
+	}()
+	go func() { _, _ = s.get(dying, digest.FromBytes(data)) }()
+	s.getAll(data, a, b)
+	<-dead
+	require.EqualValues(t, len(data), s.upstream.Sent())
+}
+
+// onPieces changes what a peer does with requests for pieces.
+func onPieces(do func(w http.ResponseWriter, r *http.Request, next http.Handler)) behind {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/v1/pieces/") {
+				do(w, r, next)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// liar flips a bit in everything that is written through it.
+type liar struct{ http.ResponseWriter }
+
+func (l liar) Write(p []byte) (int, error) {
+	p = bytes.Clone(p)
+	if len(p) > 0 {
+		p[0] ^= 1
+	}
+	return l.ResponseWriter.Write(p)
+}
+
+func TestAWrongByteFromAPeerNeverReachesAClient(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(8 * mib)
+	lying := s.agentBehind(onPieces(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(liar{w}, r)
+	}))
+	s.getAll(data, lying)
+	honest := s.agent()
+	s.getAll(data, honest)
+	require.EqualValues(t, len(data), s.upstream.Sent())
+	require.Empty(t, honest.Status().Peers, "the liar is dropped")
+}
+
+func TestAFrozenPeerIsLeftForOthers(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(8 * mib)
+	thaw := make(chan struct{})
+	defer close(thaw)
+	frozen := s.agentBehind(onPieces(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		w.Header().Set("Content-Length", "262144")
+		_, _ = w.Write(make([]byte, 1000))
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-thaw:
+		case <-r.Context().Done():
+		}
+	}))
+	s.getAll(data, frozen)
+	s.getAll(data, s.agent(), s.agent())
+	require.EqualValues(t, len(data), s.upstream.Sent())
+}
+
+func TestAPieceGoesOnlyToWhomItWasOffered(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(mib)
+	a := s.agent()
+	s.getAll(data, a)
+	for path, want := range map[string]int{
+		wire.PiecePath(digest.FromBytes(data).String(), 0):          http.StatusConflict,
+		wire.PiecePath("sha256:nonsense", 0):                        http.StatusConflict,
+		"/v1/pieces/" + digest.FromBytes(data).String() + "/-1":     http.StatusBadRequest,
+		"/v1/pieces/" + digest.FromBytes(data).String() + "/999999": http.StatusBadRequest,
+	} {
+		resp, err := http.Get("http://" + a.addr + path)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, want, resp.StatusCode, path)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestWrongBytesFromTheUpstreamFailThePullAndSaySo(t *testing.T) {
+	s := newSwarm(t)
+	data := randomBlob(4 * mib)
+	dgst := digest.FromBytes(data)
+	wrong := bytes.Clone(data)
+	wrong[2*mib] ^= 1
+	s.upstream.Add(dgst, wrong)
+	a, b := s.agent(), s.agent()
+	for _, agent := range []*agent{a, b} {
+		got, err := s.get(agent, dgst)
+		require.ErrorContains(t, err, "the upstream sent wrong bytes")
+		require.Less(t, len(got), len(data), "a client never gets all of a wrong blob")
+		require.Nil(t, agent.store.Get(dgst))
+	}
+	require.Nil(t, s.store.Get(dgst))
+}
+
+func TestRefusalOfTheUpstreamReachesTheClientUnchanged(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(mib)
+	refusal := oci.Errorf(oci.SideUpstream, http.StatusUnauthorized, oci.CodeUnauthorized, "log in")
+	refusal.Challenges = []string{`Bearer realm="https://auth.example/token"`}
+	s.upstream.Refuse(refusal)
+	a := s.agent()
+	_, err := s.get(a, digest.FromBytes(data))
+	var got *oci.Error
+	require.ErrorAs(t, err, &got)
+	require.Equal(t, refusal, got)
+	s.upstream.Refuse(nil)
+	s.getAll(data, a)
+}
+
+func TestAnUpstreamThatBreaksOffIsResumedAtTheByte(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(4 * mib)
+	s.upstream.CutAfter(mib + 99)
+	s.getAll(data, s.agent(), s.agent())
+	require.EqualValues(t, len(data), s.upstream.Sent())
+}
