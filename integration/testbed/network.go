@@ -28,55 +28,33 @@ func (h host) command(ctx context.Context, name string, args ...string) *exec.Cm
 
 // dial opens a connection from inside the host.
 func (h host) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		// The thread has changed its namespace; it ends with the goroutine.
-		runtime.LockOSThread()
-		f, err := os.Open(h.path())
-		if err != nil {
-			done <- result{nil, err}
-			return
-		}
-		defer f.Close()
-		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- result{nil, err}
-			return
-		}
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		done <- result{conn, err}
-	}()
-	r := <-done
-	return r.conn, r.err
+	return inside(h, func() (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, network, addr) })
 }
 
 // listen binds an address inside the host.
 func (h host) listen(addr string) (net.Listener, error) {
-	type result struct {
-		l   net.Listener
-		err error
-	}
-	done := make(chan result, 1)
+	return inside(h, func() (net.Listener, error) { return net.Listen("tcp", addr) })
+}
+
+// inside calls f with the host's network. What it opens stays there.
+func inside[T any](h host, f func() (T, error)) (got T, err error) {
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
+		// The thread changes its namespace; it ends with the goroutine.
 		runtime.LockOSThread()
-		f, err := os.Open(h.path())
-		if err != nil {
-			done <- result{nil, err}
+		ns, e := os.Open(h.path())
+		if e != nil {
+			err = e
 			return
 		}
-		defer f.Close()
-		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- result{nil, err}
-			return
+		defer ns.Close()
+		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err == nil {
+			got, err = f()
 		}
-		l, err := net.Listen("tcp", addr)
-		done <- result{l, err}
 	}()
-	r := <-done
-	return r.l, r.err
+	<-done
+	return got, err
 }
 
 func ip(ctx context.Context, args ...string) error { return tool(ctx, "ip", args...) }

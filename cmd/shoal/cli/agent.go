@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"net/http"
-
 	"github.com/containerd/log"
 	"github.com/spf13/cobra"
 
 	"github.com/shoal-p2p/shoal/internal/config"
 	"github.com/shoal-p2p/shoal/internal/daemon"
-	"github.com/shoal-p2p/shoal/mirror"
 	"github.com/shoal-p2p/shoal/p2p"
 )
 
@@ -30,57 +27,32 @@ func newAgent() *cobra.Command {
 }
 
 func runAgent(cmd *cobra.Command, cfg *config.Config) error {
-	closeLog, err := startLog(cfg)
+	p, err := prepare(cfg, openStore)
 	if err != nil {
 		return err
 	}
-	defer closeLog()
-	limitMemory(cfg.MemoryPieces)
-	st, err := openStore(cfg)
-	if err != nil {
-		return err
-	}
-	defer st.Close()
-	res, err := newResolver(cfg)
-	if err != nil {
-		return err
-	}
-	defer res.Close()
-	reg, set := newMetrics()
+	defer p.close()
 	node, err := p2p.NewNode(p2p.Config{
-		Store: st, Metrics: set, Memory: cfg.MemoryPieces,
+		Store: p.store, Metrics: p.metrics, Memory: cfg.MemoryPieces,
 		Supernode: cfg.Supernode(), Advertise: cfg.PeerAdvertise, Labels: cfg.PeerLabels,
 		UploadRate: cfg.UploadRate, DownloadRate: cfg.DownloadRate,
 	})
 	if err != nil {
 		return err
 	}
-	front, err := mirror.New(mirror.Config{
-		DefaultRegistry: cfg.DefaultRegistry, Node: node, Resolver: res, Manifests: st.manifests,
-		StaleFor: cfg.StaleFor, Metrics: set,
+	servers, err := p.mirrorServers(cfg, node, func() Status {
+		return Status{Version: thisVersion(), Mirror: cfg.MirrorListen, Store: storeInfo(cfg), Node: node.Status()}
 	})
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	admin(mux, reg, func() Status {
-		return Status{Version: thisVersion(), Mirror: cfg.MirrorListen, Store: storeInfo(cfg), Node: node.Status()}
-	}, cfg.AdminPprof)
-	warnIfOpen("mirror.listen", cfg.MirrorListen)
-	warnIfOpen("admin.listen", cfg.AdminListen)
 	if cfg.Supernode() == "" {
 		log.L.Warn("no supernode is configured: every blob comes from its upstream")
 	} else {
 		log.L.Warn("peers are not authenticated: run the swarm in a network that you trust")
 	}
-	return daemon.Run(cmd.Context(), daemon.Config{
-		Servers: []daemon.Server{
-			{Name: "mirror", Key: "mirror.listen", Addr: cfg.MirrorListen, Handler: front, Clients: true},
-			{Name: "peer port", Key: "peer.listen", Addr: cfg.PeerListen, Handler: node.Handler()},
-			{Name: "admin", Key: "admin.listen", Addr: cfg.AdminListen, Handler: mux},
-		},
-		Run: node.Run, Grace: cfg.ShutdownGrace,
-	})
+	servers = append(servers, daemon.Server{Name: "peer port", Key: "peer.listen", Addr: cfg.PeerListen, Handler: node.Handler()})
+	return daemon.Run(cmd.Context(), daemon.Config{Servers: servers, Run: node.Run, Grace: cfg.ShutdownGrace})
 }
 
 func storeInfo(cfg *config.Config) StoreInfo {

@@ -4,14 +4,18 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"time"
 
 	"github.com/containerd/log"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
 	"github.com/shoal-p2p/shoal/internal/config"
+	"github.com/shoal-p2p/shoal/internal/daemon"
+	"github.com/shoal-p2p/shoal/internal/metrics"
 	"github.com/shoal-p2p/shoal/mirror"
 	"github.com/shoal-p2p/shoal/p2p"
 	"github.com/shoal-p2p/shoal/plugin/containerd"
@@ -99,6 +103,61 @@ func newResolver(cfg *config.Config) (*resolver.Resolver, error) {
 		rc.Registries = append(rc.Registries, resolver.Registry(r))
 	}
 	return resolver.New(rc)
+}
+
+// parts is what every daemon is made of.
+type parts struct {
+	store    *store
+	resolver *resolver.Resolver
+	registry *prometheus.Registry
+	metrics  *metrics.Set
+	closeLog func()
+}
+
+// prepare makes the parts. The caller closes them.
+func prepare(cfg *config.Config, open func(*config.Config) (*store, error)) (*parts, error) {
+	closeLog, err := startLog(cfg)
+	if err != nil {
+		return nil, err
+	}
+	limitMemory(cfg.MemoryPieces)
+	p := &parts{closeLog: closeLog}
+	if p.resolver, err = newResolver(cfg); err != nil {
+		closeLog()
+		return nil, err
+	}
+	if p.store, err = open(cfg); err != nil {
+		p.resolver.Close()
+		closeLog()
+		return nil, err
+	}
+	p.registry, p.metrics = newMetrics()
+	return p, nil
+}
+
+func (p *parts) close() {
+	_ = p.store.Close()
+	p.resolver.Close()
+	p.closeLog()
+}
+
+// mirrorServers serve clients and operators of a node on this machine.
+func (p *parts) mirrorServers(cfg *config.Config, node *p2p.Node, status func() Status) ([]daemon.Server, error) {
+	front, err := mirror.New(mirror.Config{
+		DefaultRegistry: cfg.DefaultRegistry, Node: node, Resolver: p.resolver, Manifests: p.store.manifests,
+		StaleFor: cfg.StaleFor, Metrics: p.metrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	admin(mux, p.registry, status, cfg.AdminPprof)
+	warnIfOpen("mirror.listen", cfg.MirrorListen)
+	warnIfOpen("admin.listen", cfg.AdminListen)
+	return []daemon.Server{
+		{Name: "mirror", Key: "mirror.listen", Addr: cfg.MirrorListen, Handler: front, Clients: true},
+		{Name: "admin", Key: "admin.listen", Addr: cfg.AdminListen, Handler: mux},
+	}, nil
 }
 
 // warnIfOpen says so when an address that is for this machine is open to

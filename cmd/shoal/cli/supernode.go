@@ -7,15 +7,12 @@ import (
 
 	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/shoal-p2p/shoal/internal/config"
 	"github.com/shoal-p2p/shoal/internal/daemon"
-	"github.com/shoal-p2p/shoal/internal/metrics"
 	"github.com/shoal-p2p/shoal/mirror"
 	"github.com/shoal-p2p/shoal/p2p"
-	"github.com/shoal-p2p/shoal/resolver"
 	"github.com/shoal-p2p/shoal/supernode"
 )
 
@@ -56,26 +53,14 @@ func newUp() *cobra.Command {
 // runSupernode runs a supernode. withMirror serves the mirror from the same
 // node, and so from the same store: nothing is copied between the two.
 func runSupernode(cmd *cobra.Command, cfg *config.Config, withMirror bool) error {
-	closeLog, err := startLog(cfg)
+	p, err := prepare(cfg, openLocal)
 	if err != nil {
 		return err
 	}
-	defer closeLog()
-	limitMemory(cfg.MemoryPieces)
-	st, err := openLocal(cfg)
-	if err != nil {
-		return err
-	}
-	defer st.Close()
-	res, err := newResolver(cfg)
-	if err != nil {
-		return err
-	}
-	defer res.Close()
-	reg, set := newMetrics()
+	defer p.close()
 	sn, err := supernode.New(supernode.Config{
-		Store: st, Metrics: set, Memory: cfg.MemoryPieces,
-		Source: func(origin p2p.Origin, dgst digest.Digest) p2p.Source { return mirror.Source(res, origin, dgst) },
+		Store: p.store, Metrics: p.metrics, Memory: cfg.MemoryPieces,
+		Source: func(origin p2p.Origin, dgst digest.Digest) p2p.Source { return mirror.Source(p.resolver, origin, dgst) },
 	})
 	if err != nil {
 		return err
@@ -88,12 +73,12 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, withMirror bool) error
 		return s
 	}
 	mux := http.NewServeMux()
-	admin(mux, reg, status, false)
+	admin(mux, p.registry, status, false)
 	mux.Handle("/", sn.Handler())
 	servers := []daemon.Server{{Name: "supernode", Key: "listen", Addr: cfg.Listen, Handler: mux}}
 	ready := func() {}
 	if withMirror {
-		more, err := mirrorServers(cfg, sn, st, res, reg, set, status)
+		more, err := p.mirrorServers(cfg, sn.Node(), status)
 		if err != nil {
 			return err
 		}
@@ -102,26 +87,6 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, withMirror bool) error
 	}
 	log.L.Warn("agents are not authenticated: run the swarm in a network that you trust")
 	return daemon.Run(cmd.Context(), daemon.Config{Servers: servers, Run: sn.Run, Grace: cfg.ShutdownGrace, Ready: ready})
-}
-
-func mirrorServers(cfg *config.Config, sn *supernode.Supernode, st *store, res *resolver.Resolver,
-	reg *prometheus.Registry, set *metrics.Set, status func() Status,
-) ([]daemon.Server, error) {
-	front, err := mirror.New(mirror.Config{
-		DefaultRegistry: cfg.DefaultRegistry, Node: sn.Node(), Resolver: res, Manifests: st.manifests,
-		StaleFor: cfg.StaleFor, Metrics: set,
-	})
-	if err != nil {
-		return nil, err
-	}
-	mux := http.NewServeMux()
-	admin(mux, reg, status, cfg.AdminPprof)
-	warnIfOpen("mirror.listen", cfg.MirrorListen)
-	warnIfOpen("admin.listen", cfg.AdminListen)
-	return []daemon.Server{
-		{Name: "mirror", Key: "mirror.listen", Addr: cfg.MirrorListen, Handler: front, Clients: true},
-		{Name: "admin", Key: "admin.listen", Addr: cfg.AdminListen, Handler: mux},
-	}, nil
 }
 
 // greet tells a newcomer what to do next.
