@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/shoal-p2p/shoal/internal/oci"
@@ -38,8 +39,8 @@ func (n *Node) Open(ctx context.Context, dgst digest.Digest, src Source) (*Conte
 	if err == nil {
 		return &Content{n: n, size: b.Size(), blob: b}, nil
 	}
-	if !errdefs.IsNotFound(err) {
-		return nil, oci.Errorf(oci.SideStore, http.StatusInternalServerError, oci.CodeUnavailable, "blob %s: %v", dgst, err)
+	if !errdefs.IsNotFound(err) { // a client can be served all the same
+		log.G(ctx).WithError(err).WithField("blob", dgst).Warn("the store cannot be read; streaming the blob past it")
 	}
 	n.mu.Lock()
 	t, err := n.fill(dgst, src)

@@ -157,7 +157,9 @@ func (c *comparison) start(ctx context.Context) (*processes, error) {
 	super := append([]string{"supernode", "--listen", port[3]}, append(common, filepath.Join(dir, "supernode"))...)
 	up := append([]string{"up", "--mirror-listen", port[0], "--admin-listen", port[2], "--listen", port[3]}, append(common, filepath.Join(dir, "up"))...)
 	commands := map[string][][]string{
-		"agent alone":         {agent},
+		"agent alone": {agent},
+		"agent that stores nothing": {append(slices.Clone(agent), "--store-kind", "containerd",
+			"--containerd-content-path", dir, "--containerd-address", filepath.Join(dir, "none.sock"))},
 		"shoal up":            {up},
 		"agent and supernode": {super, append(slices.Clone(agent), "--supernodes", port[3])},
 	}[c.topology]

@@ -49,7 +49,7 @@ func run(ctx context.Context, binary string, runs int, big int64) error {
 
 	table := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "what\tthrough\tdirect\tshoal\t")
-	for _, topology := range []string{"agent alone", "shoal up", "agent and supernode"} {
+	for _, topology := range []string{"agent that stores nothing", "agent alone", "shoal up", "agent and supernode"} {
 		c := &comparison{up: up, binary: binary, dir: dir, topology: topology, runs: runs}
 		first, err := c.measure(ctx, 100*mib, firstByte)
 		if err != nil {
