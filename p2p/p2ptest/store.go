@@ -28,13 +28,18 @@ type Store struct {
 // Put commits a blob.
 func (s *Store) Put(data []byte) digest.Digest {
 	dgst := digest.FromBytes(data)
+	s.PutAs(dgst, data)
+	return dgst
+}
+
+// PutAs commits a blob under a digest of any algorithm.
+func (s *Store) PutAs(dgst digest.Digest, data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.blobs == nil {
 		s.blobs = map[digest.Digest][]byte{}
 	}
 	s.blobs[dgst] = data
-	return dgst
 }
 
 // Get returns a committed blob, nil if there is none.
@@ -50,11 +55,14 @@ func (blob) Close() error { return nil }
 
 // Open implements p2p.Store.
 func (s *Store) Open(_ context.Context, dgst digest.Digest) (p2p.Blob, error) {
+	if err := dgst.Validate(); err != nil {
+		return nil, fmt.Errorf("store: %w: %w", err, errdefs.ErrInvalidArgument)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	data, ok := s.blobs[dgst]
 	if !ok {
-		return nil, fmt.Errorf("blob %s: %w", dgst, errdefs.ErrNotFound)
+		return nil, fmt.Errorf("store: blob %s: %w", dgst, errdefs.ErrNotFound)
 	}
 	return blob{bytes.NewReader(data)}, nil
 }
@@ -80,6 +88,9 @@ func (s *Store) Writes() bool { return !s.LooksOn }
 
 // Ingest implements p2p.Store.
 func (s *Store) Ingest(_ context.Context, dgst digest.Digest, size int64) (p2p.Ingest, error) {
+	if err := dgst.Validate(); err != nil {
+		return nil, fmt.Errorf("store: %w: %w", err, errdefs.ErrInvalidArgument)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.blobs[dgst]; ok {
@@ -114,6 +125,9 @@ func (in *ingest) Write(p []byte) (int, error) {
 	defer in.s.mu.Unlock()
 	if in.s.Full {
 		return 0, fmt.Errorf("store: no space left")
+	}
+	if int64(len(in.data)+len(p)) > in.size {
+		return 0, fmt.Errorf("store: more bytes than announced: %w", errdefs.ErrFailedPrecondition)
 	}
 	in.data = append(in.data, p...)
 	return len(p), nil
@@ -153,7 +167,8 @@ func (in *ingest) Commit(context.Context) error {
 		return nil
 	}
 	if got := in.Digest(); got != in.dgst || in.Offset() != in.size {
-		return errdefs.ErrFailedPrecondition
+		_ = in.Truncate()
+		return fmt.Errorf("store: wrong bytes for blob %s: %w", in.dgst, errdefs.ErrFailedPrecondition)
 	}
 	in.s.mu.Lock()
 	defer in.s.mu.Unlock()
