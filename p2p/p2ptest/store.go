@@ -167,7 +167,9 @@ func (in *ingest) Commit(context.Context) error {
 		return nil
 	}
 	if got := in.Digest(); got != in.dgst || in.Offset() != in.size {
-		_ = in.Truncate()
+		if in.Offset() == in.size {
+			_ = in.Truncate()
+		}
 		return fmt.Errorf("store: wrong bytes for blob %s: %w", in.dgst, errdefs.ErrFailedPrecondition)
 	}
 	in.s.mu.Lock()
