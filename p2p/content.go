@@ -114,7 +114,11 @@ func (c *Content) copySome(ctx context.Context, w io.Writer, offset, length int6
 		return 0, err
 	}
 	t.n.mu.Lock()
-	if t.held.Test(uint(i)) && t.backed(i) {
+	if t.err != nil { // what it held is gone
+		defer t.n.mu.Unlock()
+		return 0, t.err
+	}
+	if t.backed(i) {
 		// What lies in the store is sent from there, as much as there is.
 		for end < offset+length && end-offset < stride && t.readable(t.layout.Index(end)) && t.backed(t.layout.Index(end)) {
 			end = t.layout.End(t.layout.Index(end))
@@ -124,7 +128,8 @@ func (c *Content) copySome(ctx context.Context, w io.Writer, offset, length int6
 		return c.copyBacking(w, backing, offset, min(end-offset, length))
 	}
 	b := t.bufs[i]
-	if b == nil { // evicted since: ask for it again
+	if b == nil { // let go since, or lost by who stores it: ask for it again
+		t.lose(i)
 		t.n.mu.Unlock()
 		return 0, nil
 	}

@@ -188,12 +188,21 @@ func (t *task) forget(enough func() bool) {
 				b.release()
 			}
 			if !backed {
-				t.held.Clear(uint(i))
-				t.n.picker.Drop(t.id, i)
-				t.n.snapshotDue(t.id)
+				t.lose(i)
 			}
 		}
 		t.order = kept
+	}
+}
+
+// lose says that piece i can no longer be read here. Callers hold n.mu.
+func (t *task) lose(i int) {
+	if t.held.Test(uint(i)) {
+		t.held.Clear(uint(i))
+		t.n.picker.Drop(t.id, i)
+		t.rewindow()
+		t.n.snapshotDue(t.id)
+		t.notify()
 	}
 }
 

@@ -83,10 +83,18 @@ func (n *Node) servePiece(w http.ResponseWriter, r *http.Request) {
 	n.observeTrip(time.Since(p.at))
 	u := &upload{n: n, t: t, i: i, length: t.layout.Len(i)}
 	u.tail = n.tail(u.length)
-	if b := t.bufs[i]; b != nil && !t.backed(i) {
-		u.buf = b.hold()
-	} else {
+	switch b := t.bufs[i]; {
+	case t.backed(i):
 		u.from = t.backing()
+	case b != nil:
+		u.buf = b.hold()
+	default: // lost by who stores it
+		t.lose(i)
+		n.picker.Lost(o, picker.Busy)
+		n.picker.EndUpload()
+		n.mu.Unlock()
+		http.Error(w, "the piece is no longer here", http.StatusConflict)
+		return
 	}
 	t.used = time.Now()
 	n.mu.Unlock()

@@ -190,3 +190,44 @@ func TestAnUpstreamThatBreaksOffIsResumedAtTheByte(t *testing.T) {
 	s.getAll(data, s.agent(), s.agent())
 	require.EqualValues(t, len(data), s.upstream.Sent())
 }
+
+// gate lets the first write through and holds the others until it is opened.
+type gate struct {
+	passed  chan struct{} // closed at the first write
+	open    chan struct{}
+	written int
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	if g.written == 0 {
+		close(g.passed)
+	} else {
+		<-g.open
+	}
+	g.written += len(p)
+	return len(p), nil
+}
+
+func TestASlowClientOfAFailedFillHearsOfIt(t *testing.T) {
+	s := newSwarm(t)
+	data := randomBlob(8 * mib)
+	dgst := digest.FromBytes(data)
+	wrong := bytes.Clone(data)
+	wrong[7*mib] ^= 1
+	s.upstream.Add(dgst, wrong)
+	a := s.agent()
+	c, err := a.Open(t.Context(), dgst, s.upstream.Source(dgst, ""))
+	require.NoError(t, err)
+	defer c.Close()
+	g := &gate{passed: make(chan struct{}), open: make(chan struct{})}
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.CopyRange(t.Context(), g, 0, c.Size())
+		done <- err
+	}()
+	<-g.passed
+	s.eventually(func() bool { return a.Status().Tasks[0].State == "failed" })
+	close(g.open)
+	require.ErrorContains(t, <-done, "the upstream sent wrong bytes")
+	require.Less(t, g.written, len(data))
+}
