@@ -23,6 +23,7 @@ const (
 	firstByte what = iota // until the first byte of the body
 	whole                 // until the last
 	verified              // until the last, and its digest is known; a mirror has verified it
+	stored                // as verified, and it lies in a file; a mirror has stored it
 )
 
 // comparison downloads the same blobs directly and through Shoal.
@@ -34,19 +35,21 @@ type comparison struct {
 	runs     int
 }
 
-type result struct{ direct, shoal time.Duration }
+// result of a measurement. alsoStored is a direct download into a file; it is
+// taken where the digest is.
+type result struct{ direct, alsoStored, shoal time.Duration }
 
 // measure returns medians.
 func (c *comparison) measure(ctx context.Context, size int64, w what) (result, error) {
-	var direct, shoal []time.Duration
+	var direct, alsoStored, shoal []time.Duration
 	for range c.runs {
 		r, err := c.once(ctx, size, w)
 		if err != nil {
 			return result{}, fmt.Errorf("%s: %w", c.topology, err)
 		}
-		direct, shoal = append(direct, r.direct), append(shoal, r.shoal)
+		direct, alsoStored, shoal = append(direct, r.direct), append(alsoStored, r.alsoStored), append(shoal, r.shoal)
 	}
-	return result{median(direct), median(shoal)}, nil
+	return result{median(direct), median(alsoStored), median(shoal)}, nil
 }
 
 func median(d []time.Duration) time.Duration {
@@ -72,24 +75,29 @@ func (c *comparison) once(ctx context.Context, size int64, w what) (result, erro
 	defer p.stop()
 	path := "/v2/bench/blobs/" + dgst
 	warm := "/v2/bench/blobs/" + other
-	if _, err := download(ctx, "http://"+p.mirror+warm+"?ns="+c.up.host, other, whole); err != nil {
+	if _, err := c.download(ctx, "http://"+p.mirror+warm+"?ns="+c.up.host, other, whole); err != nil {
 		return r, err
 	}
-	if _, err := download(ctx, "http://"+c.up.host+warm, other, whole); err != nil {
+	if _, err := c.download(ctx, "http://"+c.up.host+warm, other, whole); err != nil {
 		return r, err
 	}
-	if r.direct, err = download(ctx, "http://"+c.up.host+path, dgst, w); err != nil {
+	if r.direct, err = c.download(ctx, "http://"+c.up.host+path, dgst, w); err != nil {
 		return r, err
+	}
+	if w == verified {
+		if r.alsoStored, err = c.download(ctx, "http://"+c.up.host+path, dgst, stored); err != nil {
+			return r, err
+		}
 	}
 	through := w
 	if w == verified { // the mirror has verified what it sends
 		through = whole
 	}
-	r.shoal, err = download(ctx, "http://"+p.mirror+path+"?ns="+c.up.host, dgst, through)
+	r.shoal, err = c.download(ctx, "http://"+p.mirror+path+"?ns="+c.up.host, dgst, through)
 	return r, err
 }
 
-func download(ctx context.Context, url, dgst string, w what) (time.Duration, error) {
+func (c *comparison) download(ctx context.Context, url, dgst string, w what) (time.Duration, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, err
@@ -110,9 +118,18 @@ func download(ctx context.Context, url, dgst string, w what) (time.Duration, err
 	took := time.Since(start)
 	h := sha256.New()
 	h.Write(buf[:1])
-	var to io.Writer = io.Discard
-	if w == verified {
+	to := io.Discard
+	switch w {
+	case verified:
 		to = h
+	case stored:
+		f, err := os.CreateTemp(c.dir, "stored")
+		if err != nil {
+			return 0, err
+		}
+		defer os.Remove(f.Name())
+		defer f.Close()
+		to = io.MultiWriter(f, h)
 	}
 	n, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{resp.Body}, buf)
 	if err != nil {
@@ -121,7 +138,7 @@ func download(ctx context.Context, url, dgst string, w what) (time.Duration, err
 	if w != firstByte {
 		took = time.Since(start)
 	}
-	if w == verified && fmt.Sprintf("sha256:%x", h.Sum(nil)) != dgst {
+	if (w == verified || w == stored) && fmt.Sprintf("sha256:%x", h.Sum(nil)) != dgst {
 		return 0, fmt.Errorf("%s sends wrong bytes", url)
 	}
 	return took, nil
