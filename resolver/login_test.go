@@ -12,6 +12,7 @@ import (
 	logrustest "github.com/sirupsen/logrus/hooks/test"
 	"github.com/stretchr/testify/require"
 
+	"github.com/shoal-p2p/shoal/internal/oci"
 	"github.com/shoal-p2p/shoal/internal/registrytest"
 	"github.com/shoal-p2p/shoal/resolver"
 )
@@ -95,7 +96,7 @@ func TestFailedLoginIsTriedAfresh(t *testing.T) {
 	r := ask(t, resolver.Config{}, reg)
 	up.Do(registrytest.Harm{Status: 503, Only: func(q *http.Request) bool { return q.URL.Path == registrytest.TokenPath }})
 	_, err := r.Manifest(t.Context(), at(up), "v1", nil)
-	require.Equal(t, http.StatusBadGateway, asOCI(t, err).Status)
+	require.Equal(t, oci.CodeUnavailable, asOCI(t, err).Code)
 	up.Do(registrytest.Harm{})
 	_, err = r.Manifest(t.Context(), at(up), "v1", nil)
 	require.NoError(t, err)
@@ -108,6 +109,7 @@ func TestRefusedCredentialsAreNamedSo(t *testing.T) {
 	reg.Credentials = credentials(t, "node:wrong-password")
 	_, err := ask(t, resolver.Config{}, reg).Manifest(t.Context(), at(up), "v1", nil)
 	e := asOCI(t, err)
+	require.Equal(t, oci.CodeUnauthorized, e.Code)
 	require.Contains(t, e.Message, "does not take this node's credentials")
 	require.NotContains(t, e.Message, "wrong-password")
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker"
+	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 
 	"github.com/shoal-p2p/shoal/internal/oci"
 )
@@ -126,8 +127,13 @@ func loginFailed(ctx context.Context, registry string, err error) error {
 	if ctx.Err() != nil || !errors.As(err, &login) {
 		return err
 	}
-	return oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeUnauthorized,
-		"registry %s does not take this node's credentials: %v; check registries[].credentials", registry, withoutURL(login.error))
+	var answer remoteerrors.ErrUnexpectedStatus
+	if errors.As(err, &answer) && answer.StatusCode/100 == 4 {
+		return oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeUnauthorized,
+			"registry %s does not take this node's credentials: its token server answers %d; check registries[].credentials", registry, answer.StatusCode)
+	}
+	return oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeUnavailable,
+		"registry %s: this node cannot log in there: %v", registry, withoutURL(login.error))
 }
 
 // withoutURL drops the URL from an error, which may hold a signature.
