@@ -2,7 +2,9 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -14,14 +16,12 @@ import (
 	"github.com/shoal-p2p/shoal/resolver"
 )
 
-const (
-	// clientStall is how long a client may take to read a stride; one that
-	// reads nothing holds memory that others need.
-	clientStall = 5 * time.Minute
-	stride      = 16 << 20
-)
+// stride is how many bytes a client must read within ClientStall: 14 kB/s at
+// the default.
+const stride = 4 << 20
 
-// Source is the way to a blob at the upstream that origin names.
+// Source is the way to a blob at the upstream that origin names, with the
+// credentials there.
 func Source(r *resolver.Resolver, origin p2p.Origin, dgst digest.Digest) p2p.Source {
 	return source{r: r, origin: origin, dgst: dgst}
 }
@@ -60,25 +60,35 @@ func (m *mirror) serveBlob(w http.ResponseWriter, r *http.Request, t target, sta
 	}
 	m.cfg.Metrics.FirstByte.Observe(time.Since(start).Seconds())
 	s.writeHeader(w, c.Size())
-	m.copyBlob(w, r, c, s)
+	m.copyBlob(w, r, t.digest, c, s)
 	return nil
 }
 
 // copyBlob sends what was announced, or cuts the connection.
-func (m *mirror) copyBlob(w http.ResponseWriter, r *http.Request, c *p2p.Content, s span) {
+func (m *mirror) copyBlob(w http.ResponseWriter, r *http.Request, dgst digest.Digest, c *p2p.Content, s span) {
 	control := http.NewResponseController(w)
 	for s.length > 0 {
-		_ = control.SetWriteDeadline(time.Now().Add(clientStall))
+		_ = control.SetWriteDeadline(time.Now().Add(m.cfg.ClientStall))
 		n, err := c.CopyRange(r.Context(), w, s.offset, min(s.length, stride))
 		if err != nil {
-			if r.Context().Err() == nil {
-				log.G(r.Context()).WithError(err).WithField("path", r.URL.Path).Warn("a blob was cut short")
+			entry := log.G(r.Context()).WithError(err).WithField("blob", dgst)
+			if r.Context().Err() != nil || clientLeft(err) {
+				entry.Debug("a client stopped reading")
+			} else {
+				entry.Warn("a blob was cut short")
 			}
 			panic(http.ErrAbortHandler)
 		}
 		s.offset, s.length = s.offset+n, s.length-n
 	}
 	_ = control.SetWriteDeadline(time.Time{})
+}
+
+// clientLeft reports whether an error is of the connection to the client.
+// containerd closes early as a matter of course.
+func clientLeft(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op != "read" && op.Op != "dial"
 }
 
 // statBlob answers HEAD. It starts no fill.

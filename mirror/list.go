@@ -4,24 +4,23 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/shoal-p2p/shoal/internal/oci"
 )
 
-// pick returns the query parameters of a request that go up.
-func pick(q url.Values, keys ...string) url.Values {
-	out := url.Values{}
-	for _, k := range keys {
-		if q.Has(k) {
-			out.Set(k, q.Get(k))
-		}
-	}
-	return out
+// passed are the query parameters that go up: all but ns, which is for us.
+// Registries put tokens of their own making into the Link to the next page, and
+// must get them back.
+func passed(r *http.Request) url.Values {
+	q := r.URL.Query()
+	q.Del("ns")
+	return q
 }
 
 func (m *mirror) serveTags(w http.ResponseWriter, r *http.Request, t target) error {
-	query := pick(r.URL.Query(), "n", "last")
+	query := passed(r)
 	n := -1
 	if query.Has("n") {
 		v, err := strconv.Atoi(query.Get("n"))
@@ -41,12 +40,15 @@ func (m *mirror) serveTags(w http.ResponseWriter, r *http.Request, t target) err
 	if json.Unmarshal(list.Body, &body) != nil {
 		return oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeUnavailable, "registry %s sent a list of tags that cannot be read", t.registry)
 	}
-	if n >= 0 && len(body.Tags) > n { // the upstream does not know pages
-		body.Tags = body.Tags[:n]
-		list.Next = "?" + url.Values{"n": {strconv.Itoa(n)}, "last": {lastOf(body.Tags)}}.Encode()
+	cut, more := page(body.Tags, n, query.Get("last"))
+	if len(cut) != len(body.Tags) {
+		body.Tags = cut
 		if list.Body, err = json.Marshal(body); err != nil {
 			return err
 		}
+	}
+	if more {
+		list.Next = "?" + url.Values{"n": {strconv.Itoa(n)}, "last": {cut[n-1]}}.Encode()
 	}
 	if n != 0 {
 		link(w, r, list.Next)
@@ -55,15 +57,21 @@ func (m *mirror) serveTags(w http.ResponseWriter, r *http.Request, t target) err
 	return nil
 }
 
-func lastOf(tags []string) string {
-	if len(tags) == 0 {
-		return ""
+// page cuts a list of tags to what was asked for: at most n of them, negative
+// for all, that come after last. An upstream that knows pages has done so; for
+// one that does not, more says that another page follows.
+func page(tags []string, n int, last string) (cut []string, more bool) {
+	if i := slices.Index(tags, last); i >= 0 && last != "" {
+		tags = tags[i+1:]
 	}
-	return tags[len(tags)-1]
+	if n < 0 || len(tags) <= n {
+		return tags, false
+	}
+	return tags[:n], n > 0
 }
 
 func (m *mirror) serveReferrers(w http.ResponseWriter, r *http.Request, t target) error {
-	query := pick(r.URL.Query(), "artifactType", "n", "last")
+	query := passed(r)
 	list, err := m.cfg.Resolver.Referrers(r.Context(), t.repository(r), t.digest, query)
 	if err != nil {
 		return err

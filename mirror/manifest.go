@@ -88,8 +88,8 @@ func matches(header, etag string) bool {
 }
 
 // papersOver reports whether a failure is one that an older answer may stand in
-// for: the upstream is ill, it did not say no.
+// for: the upstream is ill; it did not say no, and it did not lie.
 func papersOver(err error) bool {
 	e := answerOf(err)
-	return e.Side == oci.SideUpstream && (e.Status >= 500 || e.Status == http.StatusTooManyRequests)
+	return e.Side == oci.SideUpstream && e.Temporary() && e.Code != oci.CodeUnauthorized && e.Code != oci.CodeDigestInvalid
 }

@@ -2,8 +2,8 @@ package mirror
 
 import (
 	"context"
-	"crypto/sha256"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -22,8 +22,8 @@ const (
 	keptManifests = 256
 	keptBody      = 64 << 10
 	keptTags      = 4096
-	// grantFor is how long the upstream's yes to a credential is remembered.
-	grantFor = 5 * time.Minute
+	// fetchTimeout ends a fetch that several clients may wait for.
+	fetchTimeout = time.Minute
 )
 
 // manifests keeps what the upstream said. It is safe for concurrent use.
@@ -36,7 +36,7 @@ type manifests struct {
 	flight singleflight.Group
 	bodies *lru.Cache[digest.Digest, *resolver.Manifest]
 	tags   *lru.Cache[string, seenTag]
-	grants *lru.Cache[grant, time.Time] // and when the upstream said yes
+	grants grants
 }
 
 // seenTag is what a tag was, without body.
@@ -45,19 +45,12 @@ type seenTag struct {
 	at time.Time
 }
 
-// grant is a credential's right to read a repository, by hash.
-type grant [sha256.Size]byte
-
-func grantOf(repo resolver.Repository) grant {
-	return sha256.Sum256([]byte(repo.Registry + "\x00" + repo.Name + "\x00" + repo.Authorization))
-}
-
 func newManifests(cfg Config) *manifests {
 	return &manifests{
 		resolver: cfg.Resolver, store: cfg.Manifests, staleFor: cfg.StaleFor,
 		bodies: cache[digest.Digest, *resolver.Manifest](keptManifests),
 		tags:   cache[string, seenTag](keptTags),
-		grants: cache[grant, time.Time](keptTags),
+		grants: newGrants(keptTags),
 	}
 }
 
@@ -69,50 +62,46 @@ func cache[K comparable, V any](size int) *lru.Cache[K, V] {
 	return c
 }
 
-// allow remembers that the upstream has let a credential read a repository.
-func (m *manifests) allow(repo resolver.Repository) { m.grants.Add(grantOf(repo), time.Now()) }
-
-func (m *manifests) allowed(repo resolver.Repository) bool {
-	at, ok := m.grants.Get(grantOf(repo))
-	return ok && time.Since(at) < grantFor
-}
-
 // byDigest returns a manifest with its body. stale says that the upstream could
-// not be asked whether this client may read it.
+// not be asked whether this client may still read it.
 func (m *manifests) byDigest(ctx context.Context, repo resolver.Repository, dgst digest.Digest, accept []string) (got *resolver.Manifest, stale bool, err error) {
 	kept := m.kept(ctx, dgst)
 	if kept == nil {
 		got, err := m.fetch(ctx, repo, dgst.String(), accept)
 		return got, false, err
 	}
-	if m.allowed(repo) {
+	if m.grants.within(repo, grantFor, time.Now()) {
 		return kept, false, nil
 	}
 	_, err = m.resolver.StatManifest(ctx, repo, dgst.String(), accept)
 	switch {
 	case err == nil:
-		m.allow(repo)
+		m.grants.give(repo, time.Now())
 		return kept, false, nil
-	case papersOver(err):
+	case oci.HasStatus(err, http.StatusMethodNotAllowed): // it does not know HEAD
+		got, err := m.fetch(ctx, repo, dgst.String(), accept)
+		return got, false, err
+	case m.standsIn(repo, err):
 		return kept, true, nil
 	}
 	return nil, false, err
 }
 
-// stat tells what a tag is now, without its body.
+// stat tells what a tag is now, without its body where that is possible: it
+// costs no pull.
 func (m *manifests) stat(ctx context.Context, repo resolver.Repository, tag string, accept []string) (got *resolver.Manifest, stale bool, err error) {
-	key := repo.String() + ":" + tag
 	got, err = m.resolver.StatManifest(ctx, repo, tag, accept)
 	if err == nil && got.Digest != "" && got.Size >= 0 {
-		m.allow(repo)
-		m.tags.Add(key, seenTag{got, time.Now()})
+		m.saw(repo, tag, accept, got)
 		return got, false, nil
 	}
 	if err == nil || oci.HasStatus(err, http.StatusMethodNotAllowed) { // it does not know HEAD well
-		got, err = m.fetch(ctx, repo, tag, accept)
-		return got, false, err
+		if got, err = m.fetch(ctx, repo, tag, accept); err == nil {
+			return got, false, nil
+		}
 	}
-	if old, ok := m.tags.Get(key); ok && papersOver(err) && time.Since(old.at) < m.staleFor {
+	old, ok := m.tags.Get(tagKey(repo, tag, accept))
+	if ok && time.Since(old.at) < m.staleFor && m.standsIn(repo, err) {
 		return old.Manifest, true, nil
 	}
 	return nil, false, err
@@ -131,23 +120,41 @@ func (m *manifests) byTag(ctx context.Context, repo resolver.Repository, tag str
 	return got, stale, err
 }
 
+// standsIn reports whether what is kept may be served to a client although the
+// upstream failed with err.
+func (m *manifests) standsIn(repo resolver.Repository, err error) bool {
+	return papersOver(err) && m.grants.within(repo, m.staleFor, time.Now())
+}
+
+// saw remembers what the upstream says that a tag is.
+func (m *manifests) saw(repo resolver.Repository, tag string, accept []string, got *resolver.Manifest) {
+	m.grants.give(repo, time.Now())
+	seen := &resolver.Manifest{MediaType: got.MediaType, Digest: got.Digest, Size: got.Size}
+	m.tags.Add(tagKey(repo, tag, accept), seenTag{seen, time.Now()})
+}
+
+// tagKey holds what the client accepts: a registry may answer old clients with
+// another manifest.
+func tagKey(repo resolver.Repository, tag string, accept []string) string {
+	return strings.Join(append([]string{repo.String(), tag}, accept...), "\x00")
+}
+
 // fetch gets a manifest from the upstream, once for all who ask at the same
 // time with the same credentials.
 func (m *manifests) fetch(ctx context.Context, repo resolver.Repository, ref string, accept []string) (*resolver.Manifest, error) {
 	g := grantOf(repo)
-	done := m.flight.DoChan(string(g[:])+ref, func() (any, error) {
+	done := m.flight.DoChan(string(g[:])+tagKey(repo, ref, accept), func() (any, error) {
 		// Who came first may leave; the others still want it.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 		defer cancel()
 		got, err := m.resolver.Manifest(ctx, repo, ref, accept)
 		if err != nil {
 			return nil, err
 		}
-		m.allow(repo)
 		if _, err := digest.Parse(ref); err != nil {
-			seen := &resolver.Manifest{MediaType: got.MediaType, Digest: got.Digest, Size: got.Size}
-			m.tags.Add(repo.String()+":"+ref, seenTag{seen, time.Now()})
+			m.saw(repo, ref, accept, got)
 		}
+		m.grants.give(repo, time.Now())
 		m.keep(ctx, got)
 		return got, nil
 	})
@@ -178,6 +185,7 @@ func (m *manifests) kept(ctx context.Context, dgst digest.Digest) *resolver.Mani
 		return nil
 	}
 	if dgst.Algorithm().FromBytes(body) != dgst {
+		log.G(ctx).WithField("manifest", dgst).Warn("the store holds wrong bytes; asking the upstream")
 		return nil
 	}
 	got := &resolver.Manifest{MediaType: oci.MediaType(body), Digest: dgst, Size: int64(len(body)), Body: body}

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -28,6 +29,10 @@ type Config struct {
 	// StaleFor is how long a tag may be served as it last was while the
 	// upstream cannot be reached; 0 means a day.
 	StaleFor time.Duration
+	// ClientStall is how long a client may read nothing of a blob before its
+	// connection is cut; 0 means 5 minutes. One that does not read holds
+	// memory that others need.
+	ClientStall time.Duration
 	// Metrics counts.
 	Metrics *metrics.Set
 }
@@ -43,6 +48,9 @@ type ManifestStore interface {
 // maxHeaders bounds a request's headers in bytes. A larger one is answered by
 // us rather than by net/http, which knows no OCI errors.
 const maxHeaders = 128 << 10
+
+// maxURI bounds a request's URI in bytes. Registries' paging tokens are long.
+const maxURI = 16 << 10
 
 type mirror struct {
 	cfg       Config
@@ -60,23 +68,23 @@ func New(cfg Config) (http.Handler, error) {
 	case cfg.Node == nil || cfg.Resolver == nil || cfg.Metrics == nil:
 		return nil, errors.New("mirror: config lacks a node, a resolver or metrics")
 	}
-	if cfg.StaleFor == 0 {
-		cfg.StaleFor = 24 * time.Hour
-	}
+	cfg.StaleFor = cmp.Or(cfg.StaleFor, 24*time.Hour)
+	cfg.ClientStall = cmp.Or(cfg.ClientStall, 5*time.Minute)
 	return &mirror{cfg: cfg, manifests: newManifests(cfg)}, nil
 }
 
 func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	err := m.serve(w, r, start)
-	entry := log.G(r.Context()).WithField("method", r.Method).WithField("path", r.URL.Path).WithField("ns", r.URL.Query().Get("ns"))
+	path := r.URL.Path // without the query, which may hold a token
+	entry := log.G(r.Context()).WithField("method", r.Method).WithField("path", path[:min(len(path), 512)])
 	if err != nil {
 		e := answerOf(err)
 		e.WriteTo(w, r.Method)
 		entry.WithField("status", e.Status).WithField("reason", e.Error()).Debug("refused")
 		return
 	}
-	entry.WithField("took", time.Since(start)).Debug("served")
+	entry.WithField("ns", r.URL.Query().Get("ns")).WithField("took", time.Since(start)).Debug("served")
 }
 
 // serve answers a request, or returns the error to answer with.
@@ -121,8 +129,8 @@ func checkRequest(r *http.Request) error {
 	if size > maxHeaders {
 		return oci.Errorf(oci.SideClient, http.StatusRequestHeaderFieldsTooLarge, oci.CodeUnsupported, "the request's headers are larger than %d bytes", maxHeaders)
 	}
-	if len(r.URL.RawQuery) > 8<<10 {
-		return oci.Errorf(oci.SideClient, http.StatusRequestURITooLong, oci.CodeUnsupported, "the request's query is too long")
+	if len(r.RequestURI) > maxURI {
+		return oci.Errorf(oci.SideClient, http.StatusRequestURITooLong, oci.CodeUnsupported, "the request's URI is longer than %d bytes", maxURI)
 	}
 	return nil
 }

@@ -20,8 +20,11 @@ type span struct {
 // outside the content.
 func parseRange(header string, size int64) (s span, ok bool) {
 	whole := span{length: size}
-	spec, found := strings.CutPrefix(strings.TrimSpace(header), "bytes=")
-	if !found || strings.Contains(spec, ",") {
+	unit, spec, found := strings.Cut(header, "=")
+	switch {
+	case !found, !strings.EqualFold(strings.TrimSpace(unit), "bytes"), strings.Contains(spec, ","):
+		return whole, true
+	case size == 0: // some clients add bytes=0- to everything
 		return whole, true
 	}
 	first, last, found := strings.Cut(strings.TrimSpace(spec), "-")
@@ -34,8 +37,10 @@ func parseRange(header string, size int64) (s span, ok bool) {
 		if err != nil {
 			return whole, true
 		}
-		n = min(n, size)
-		return span{offset: size - n, length: n, partial: true}, n > 0
+		if n = min(n, size); n == 0 {
+			return span{}, false
+		}
+		return span{offset: size - n, length: n, partial: true}, true
 	}
 	from, err := parsePosition(first)
 	if err != nil {

@@ -60,8 +60,12 @@ func parseTarget(u *url.URL, defaultRegistry string) (target, *oci.Error) {
 	if prefix != "" {
 		t.registry = prefix[1:]
 	}
-	if ns, ok := u.Query()["ns"]; ok {
-		t.registry = ns[0]
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return t, oci.Errorf(oci.SideClient, http.StatusBadRequest, oci.CodeUnsupported, "the query cannot be read: %v", err)
+	}
+	if query.Has("ns") {
+		t.registry = query.Get("ns")
 	}
 	if !validHost(t.registry) {
 		return t, oci.Errorf(oci.SideClient, http.StatusBadRequest, oci.CodeNameInvalid, "registry %.80q is not host[:port]", t.registry)
@@ -81,17 +85,12 @@ func parseTarget(u *url.URL, defaultRegistry string) (target, *oci.Error) {
 
 // cutAPI splits a path at /v2/. The prefix is "" or one path element.
 func cutAPI(path string) (prefix, rest string, ok bool) {
-	if path == "/v2" || path == "/v2/" {
-		return "", "", true
-	}
-	if rest, ok := strings.CutPrefix(path, "/v2/"); ok {
+	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if first == "v2" {
 		return "", rest, true
 	}
-	i := strings.Index(path, "/v2/")
-	if i <= 0 || strings.Contains(path[1:i], "/") {
-		return "", "", false
-	}
-	return path[:i], path[i+len("/v2/"):], true
+	second, rest, _ := strings.Cut(rest, "/")
+	return "/" + first, rest, first != "" && second == "v2"
 }
 
 // parseRest understands what follows /v2/.
