@@ -54,6 +54,10 @@ func (r *Resolver) do(ctx context.Context, repo Repository, q request) (*http.Re
 	}
 }
 
+// maxLogins bounds how often a login is made anew for one request, while others
+// fail with theirs.
+const maxLogins = 3
+
 // ask sends a request: with the client's credentials, or with the node's where
 // the client has none.
 func (r *Resolver) ask(ctx context.Context, h *host, target string, repo Repository, q request) (*http.Response, error) {
@@ -65,14 +69,14 @@ func (r *Resolver) ask(ctx context.Context, h *host, target string, repo Reposit
 			return nil
 		})
 	}
-	for {
+	for round := 1; ; round++ {
 		login, fresh := h.logins.at(repo.Name)
 		resp, err := r.askAs(ctx, h, target, q, login)
 		if err == nil && resp.StatusCode != http.StatusUnauthorized {
 			return resp, nil
 		}
 		h.logins.forget(repo.Name, login)
-		if fresh || ctx.Err() != nil {
+		if fresh || round == maxLogins || ctx.Err() != nil {
 			return resp, loginFailed(ctx, repo.Registry, err)
 		}
 		if err == nil {
