@@ -177,6 +177,9 @@ func (p *puller) choose(all []ocispec.Descriptor) []ocispec.Descriptor {
 }
 
 func (p *puller) manifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	if err := desc.Digest.Validate(); err != nil {
+		return nil, fmt.Errorf("manifest %q: %w", desc.Digest, err)
+	}
 	rc, err := p.fetcher.Fetch(ctx, desc)
 	if err != nil {
 		return nil, err
@@ -195,6 +198,10 @@ func (p *puller) manifest(ctx context.Context, desc ocispec.Descriptor) ([]byte,
 
 // fetch reads a part and checks it.
 func (p *puller) fetch(ctx context.Context, desc ocispec.Descriptor) error {
+	if err := desc.Digest.Validate(); err != nil {
+		return fmt.Errorf("part %q: %w", desc.Digest, err)
+	}
+	desc.URLs = nil // it comes from the mirror, wherever else a manifest says
 	rc, err := p.fetcher.Fetch(ctx, desc)
 	if err != nil {
 		return err
@@ -202,7 +209,7 @@ func (p *puller) fetch(ctx context.Context, desc ocispec.Descriptor) error {
 	defer rc.Close()
 	verifier := desc.Digest.Verifier()
 	counted := &counter{desc: desc, tell: p.o.Progress}
-	n, err := io.Copy(io.MultiWriter(verifier, counted), rc)
+	n, err := io.Copy(io.MultiWriter(verifier, counted), io.LimitReader(rc, desc.Size+1))
 	if err != nil {
 		return fmt.Errorf("%s after %d bytes: %w", desc.Digest, n, err)
 	}
