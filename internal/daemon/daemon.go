@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -128,10 +130,19 @@ func newServer(s Server) *http.Server {
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:           s.Handler,
+		ErrorLog:          stdlog.New(warnings{s.Name}, "", 0),
 		Protocols:         protocols,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingTimeout, PingTimeout: pingTimeout, MaxConcurrentStreams: maxStreams},
 	}
+}
+
+// warnings puts what net/http complains of into our log.
+type warnings struct{ server string }
+
+func (w warnings) Write(line []byte) (int, error) {
+	log.L.WithField("server", w.server).Warn(strings.TrimSpace(string(line)))
+	return len(line), nil
 }
