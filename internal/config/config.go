@@ -13,6 +13,7 @@ import (
 type Config struct {
 	DataDir       string
 	Listen        string
+	Advertise     string
 	Supernodes    []string
 	ShutdownGrace time.Duration
 
@@ -75,17 +76,10 @@ func (c *Config) complete() error {
 	}
 	for i, s := range c.Supernodes {
 		s = strings.TrimSuffix(strings.TrimPrefix(s, "http://"), "/")
-		if _, _, err := net.SplitHostPort(s); err != nil {
-			s = net.JoinHostPort(strings.Trim(s, "[]"), defaultSupernodePort)
-		}
-		c.Supernodes[i] = s
+		c.Supernodes[i] = withPort(s, "", defaultSupernodePort)
 	}
-	if c.PeerAdvertise == "" {
-		_, port, err := net.SplitHostPort(c.PeerListen)
-		if err != nil {
-			return fmt.Errorf("peer.listen is %q: it is host:port", c.PeerListen)
-		}
-		c.PeerAdvertise = ":" + port
+	if err := c.advertise(); err != nil {
+		return err
 	}
 	for i, r := range c.Registries {
 		if r.Host == "" {
@@ -93,6 +87,36 @@ func (c *Config) complete() error {
 		}
 	}
 	return nil
+}
+
+// advertise completes the addresses that others are told.
+func (c *Config) advertise() error {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen is %q: it is host:port", c.Listen)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		if host, err = os.Hostname(); err != nil {
+			host = "localhost"
+		}
+	}
+	c.Advertise = withPort(c.Advertise, host, port)
+	if _, port, err = net.SplitHostPort(c.PeerListen); err != nil {
+		return fmt.Errorf("peer.listen is %q: it is host:port", c.PeerListen)
+	}
+	c.PeerAdvertise = withPort(c.PeerAdvertise, "", port)
+	return nil
+}
+
+// withPort is the address, with what it lacks.
+func withPort(addr, host, port string) string {
+	if addr == "" {
+		return net.JoinHostPort(host, port)
+	}
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return net.JoinHostPort(strings.Trim(addr, "[]"), port)
+	}
+	return addr
 }
 
 // Supernode is the supernode's address, "" if there is none.

@@ -81,24 +81,30 @@ registries:
 
 func TestMistakesAreNamed(t *testing.T) {
 	for file, want := range map[string]string{
-		"miror: {listen: x}":                     `unknown key "miror.listen": did you mean "mirror.listen"?`,
-		"mirror: {listn: x}":                     `unknown key "mirror.listn": did you mean "mirror.listen"?`,
-		"registries: [{host: a, plain: true}]":   `unknown key "plain" in registries[0]: did you mean`,
-		"registries: [{plain_http: true}]":       "registries[0] has no host",
-		"registries: [x]":                        "registries[0]",
-		"registries: {host: a}":                  "registries",
-		"memory: {pieces: lots}":                 `memory.pieces is "lots": it must be a number of bytes`,
-		"memory: {pieces: -1}":                   "memory.pieces",
-		"shutdown_grace: soon":                   "shutdown_grace",
-		"admin: {pprof: perhaps}":                "admin.pprof",
-		"store: {kind: s3}":                      `store.kind is "s3"`,
-		"supernodes: [a, b]":                     "one supernode is supported",
-		"log: {format: xml}":                     `log.format is "xml"`,
-		"peer: {listen: nowhere}":                `peer.listen is "nowhere"`,
-		"mirror: {listen: [1, 2]}":               "mirror.listen",
-		"mirror:\n\tlisten: x":                   "yaml",
-		"peer: {labels: zone}":                   "peer.labels",
-		"registries: [{host: a, insecure: huh}]": "insecure",
+		"miror: {listen: x}":                                `unknown key "miror.listen": did you mean "mirror.listen"?`,
+		"mirror: {listn: x}":                                `unknown key "mirror.listn": did you mean "mirror.listen"?`,
+		"registries: [{host: a, plain: true}]":              `unknown key "plain" in registries[0]: did you mean`,
+		"registries: [{plain_http: true}]":                  "registries[0] has no host",
+		"registries: [x]":                                   "registries[0]",
+		"registries: {host: a}":                             "registries",
+		"memory: {pieces: lots}":                            `memory.pieces is "lots": it must be a number of bytes`,
+		"memory: {pieces: -1}":                              "memory.pieces",
+		"shutdown_grace: soon":                              "shutdown_grace",
+		"admin: {pprof: perhaps}":                           "admin.pprof",
+		"store: {kind: s3}":                                 `store.kind is "s3"`,
+		"supernodes: [a, b]":                                "one supernode is supported",
+		"log: {format: xml}":                                `log.format is "xml"`,
+		"peer: {listen: nowhere}":                           `peer.listen is "nowhere"`,
+		"mirror: {listen: [1, 2]}":                          "mirror.listen",
+		"mirror:\n\tlisten: x":                              "yaml",
+		"peer: {labels: zone}":                              "peer.labels",
+		"peer: {labels: {zone: {a: b}}}":                    "peer.labels.zone is map[a:b]: it must be text",
+		"memory: {pieces: [1]}":                             "memory.pieces is [1]: it must be a number of bytes",
+		"mirror: x":                                         "mirror is x: it holds keys such as mirror.listen",
+		"miror: {}":                                         `unknown key "miror"`,
+		"log.level: a\nlog: {level: b}":                     "log.level is set twice",
+		"a: {b: {c: {d: {e: {f: {g: {h: {i: {j: 1}}}}}}}}}": "nested too deep",
+		"registries: [{host: a, insecure: huh}]":            "insecure",
 	} {
 		_, err := load(t, Agent, file)
 		require.ErrorContains(t, err, want, "%s", file)
@@ -106,6 +112,56 @@ func TestMistakesAreNamed(t *testing.T) {
 	t.Setenv("SHOAL_MIRROR_LISTN", "x")
 	_, err := load(t, Agent, "")
 	require.ErrorContains(t, err, "did you mean SHOAL_MIRROR_LISTEN?")
+}
+
+func TestKeysMayBeDottedAndSectionsEmpty(t *testing.T) {
+	c, err := load(t, Agent, `
+mirror.listen: 127.0.0.1:1
+mirror:
+log: {}
+data_dir:
+peer.labels:
+  topology.kubernetes.io/zone: a
+  topology: b
+  7: 8
+`)
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:1", c.MirrorListen)
+	require.Equal(t, "info", c.LogLevel)
+	require.Equal(t, map[string]string{"topology.kubernetes.io/zone": "a", "topology": "b", "7": "8"}, c.PeerLabels)
+}
+
+func TestACommandLeavesTheKeysOfOthersAlone(t *testing.T) {
+	const file = "store: {kind: containerd, max_bytes: 1GiB}\nsupernodes: [a]\n"
+	c, err := load(t, Up, file)
+	require.NoError(t, err)
+	require.Equal(t, "local", c.StoreKind)
+	require.Empty(t, c.Supernode())
+	require.EqualValues(t, 1<<30, c.StoreMaxBytes)
+}
+
+func TestAdvertisedAddressesAreCompleted(t *testing.T) {
+	name, err := os.Hostname()
+	require.NoError(t, err)
+	for advertise, want := range map[string]string{"": name + ":9", "10.0.0.1": "10.0.0.1:9", "sn.example:80": "sn.example:80", "[::1]": "[::1]:9"} {
+		c, err := load(t, Supernode, "", "--listen", "0.0.0.0:9", "--advertise", advertise)
+		require.NoError(t, err)
+		require.Equal(t, want, c.Advertise)
+	}
+	c, err := load(t, Agent, "", "--peer-listen", ":7", "--peer-advertise", "10.0.0.1")
+	require.NoError(t, err)
+	require.Equal(t, "10.0.0.1:7", c.PeerAdvertise)
+}
+
+func TestVariablesOfKubernetesServicesAreLeftAlone(t *testing.T) {
+	for _, name := range []string{"SHOAL_SERVICE_HOST", "SHOAL_SUPERNODE_SERVICE_PORT_RPC", "SHOAL_PORT", "SHOAL_PORT_8002_TCP_ADDR"} {
+		t.Setenv(name, "x")
+	}
+	_, err := load(t, Agent, "")
+	require.NoError(t, err)
+	t.Setenv("SHOAL_PEER_PORTS", "x")
+	_, err = load(t, Agent, "")
+	require.ErrorContains(t, err, "unknown variable SHOAL_PEER_PORTS")
 }
 
 func TestEveryKeyIsKnownByItsFlagAndInTheReference(t *testing.T) {
@@ -135,7 +191,7 @@ func FuzzFile(f *testing.F) {
 	f.Add([]byte("registries: [{host: a}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		k := koanf.New(".")
-		if loadFile(k, data) != nil {
+		if loadFile(k, Agent, data) != nil {
 			return
 		}
 		if c, err := decode(k); err == nil {

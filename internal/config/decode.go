@@ -21,6 +21,7 @@ func decode(k *koanf.Koanf) (*Config, error) {
 	c := &Config{
 		DataDir:       r.text("data_dir"),
 		Listen:        r.text("listen"),
+		Advertise:     r.text("advertise"),
 		Supernodes:    r.list("supernodes"),
 		ShutdownGrace: r.duration("shutdown_grace"),
 
@@ -61,16 +62,19 @@ func (r *reader) wrong(key string, value any, want string) {
 	}
 }
 
-func (r *reader) text(key string) string {
+func (r *reader) text(key string) string { return r.scalar(key, "text") }
+
+// scalar is the text of a single value. want says what it must be.
+func (r *reader) scalar(key, want string) string {
 	switch v := r.k.Get(key).(type) {
 	case nil:
 		return ""
 	case string:
 		return v
-	case int, float64, bool:
+	case int, int64, uint64, float64, bool:
 		return fmt.Sprint(v)
 	default:
-		r.wrong(key, v, "text")
+		r.wrong(key, v, want)
 		return ""
 	}
 }
@@ -101,51 +105,61 @@ func (r *reader) list(key string) []string {
 }
 
 func (r *reader) bool(key string) bool {
-	s := r.text(key)
+	const want = "true or false"
+	s := r.scalar(key, want)
 	v, err := strconv.ParseBool(s)
 	if err != nil {
-		r.wrong(key, strconv.Quote(s), "true or false")
+		r.wrong(key, strconv.Quote(s), want)
 	}
 	return v
 }
 
 func (r *reader) duration(key string) time.Duration {
-	s := r.text(key)
+	const want = "a duration such as 10s or 24h"
+	s := r.scalar(key, want)
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		r.wrong(key, strconv.Quote(s), "a duration such as 10s or 24h")
+		r.wrong(key, strconv.Quote(s), want)
 	}
 	return d
 }
 
 func (r *reader) bytes(key string) int64 {
-	s := r.text(key)
+	const want = "a number of bytes such as 1048576 or 64MiB"
+	s := r.scalar(key, want)
 	n, err := ParseBytes(s)
 	if err != nil {
-		r.wrong(key, strconv.Quote(s), "a number of bytes such as 1048576 or 64MiB")
+		r.wrong(key, strconv.Quote(s), want)
 	}
 	return n
 }
 
 func (r *reader) labels(key string) map[string]string {
+	const want = "labels such as zone=a,rack=7"
 	out := map[string]string{}
 	switch v := r.k.Get(key).(type) {
 	case nil:
-	case map[string]any:
+	case leaf:
 		for name, value := range v {
-			out[name] = fmt.Sprint(value)
+			switch value.(type) {
+			case string, int, int64, uint64, float64, bool:
+				out[name] = fmt.Sprint(value)
+			default:
+				r.wrong(key+"."+name, value, "text")
+				return nil
+			}
 		}
 	case string:
 		for _, pair := range splitList(v) {
 			name, value, ok := strings.Cut(pair, "=")
 			if !ok || name == "" {
-				r.wrong(key, strconv.Quote(v), "labels such as zone=a,rack=7")
+				r.wrong(key, strconv.Quote(v), want)
 				return nil
 			}
 			out[name] = value
 		}
 	default:
-		r.wrong(key, v, "labels such as zone=a,rack=7")
+		r.wrong(key, v, want)
 	}
 	return out
 }
@@ -153,15 +167,15 @@ func (r *reader) labels(key string) map[string]string {
 // registries reads the list, whose entries may hold known fields only.
 func (r *reader) registries(c *Config) {
 	fields := []string{"host", "plain_http", "ca_file", "insecure", "credentials"}
-	value := r.k.Get("registries")
+	value := r.k.Get(registriesKey)
 	entries, ok := value.([]any)
 	if value != nil && !ok {
-		r.wrong("registries", value, "a list")
+		r.wrong(registriesKey, value, "a list")
 		return
 	}
 	for i, e := range entries {
 		at := fmt.Sprintf("registries[%d]", i)
-		entry, ok := e.(map[string]any)
+		entry, ok := mapping(e)
 		if !ok {
 			r.wrong(at, e, "an entry with a host")
 			return

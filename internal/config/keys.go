@@ -35,11 +35,15 @@ var (
 	swarm  = []string{Supernode, Up}
 )
 
+// registriesKey is the list of registries, which only the file has.
+const registriesKey = "registries"
+
 // Keys are all settings, in the order of the documentation. Beside them the
 // file may hold the list registries; see [Registry].
 var Keys = []Key{
 	{"data_dir", String, "", "directory for everything that Shoal keeps; /var/lib/shoal for root, else $XDG_STATE_HOME/shoal", all},
 	{"listen", String, ":8002", "address for agents, metrics and status of the supernode", swarm},
+	{"advertise", String, "", "host:port at which agents find the supernode, for what it tells its operator; the host's name and the port of listen if empty", swarm},
 	{"supernodes", Strings, "", "host:port of the supernode; without one, blobs come from the upstream alone", []string{Agent}},
 
 	{"mirror.listen", String, "127.0.0.1:65001", "address of the registry mirror", mirror},

@@ -3,22 +3,21 @@ package config
 import (
 	"fmt"
 	"os"
-	"slices"
+	"regexp"
 	"strings"
 
-	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/providers/posflag"
-	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 )
 
 const envPrefix = "SHOAL_"
 
-// flagOf is the flag of a key.
-func flagOf(key string) string { return strings.NewReplacer(".", "-", "_", "-").Replace(key) }
+// ofKubernetes are the variables that Kubernetes sets in the pods beside a
+// Service whose name begins with shoal. They are none of ours.
+var ofKubernetes = regexp.MustCompile(`^SHOAL_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$`)
 
 // EnvOf is the environment variable of a key.
 func EnvOf(key string) string {
@@ -26,7 +25,7 @@ func EnvOf(key string) string {
 }
 
 // FlagOf is the flag of a key.
-func FlagOf(key string) string { return flagOf(key) }
+func FlagOf(key string) string { return strings.NewReplacer(".", "-", "_", "-").Replace(key) }
 
 // AddFlags adds the flags of a command's keys, --config and --plain-http.
 func AddFlags(flags *pflag.FlagSet, command string) {
@@ -36,11 +35,11 @@ func AddFlags(flags *pflag.FlagSet, command string) {
 		}
 		switch k.Kind {
 		case Strings:
-			flags.StringSlice(flagOf(k.Name), nil, k.Help)
+			flags.StringSlice(FlagOf(k.Name), nil, k.Help)
 		case Bool:
-			flags.Bool(flagOf(k.Name), k.Default == "true", k.Help)
+			flags.Bool(FlagOf(k.Name), k.Default == "true", k.Help)
 		default:
-			flags.String(flagOf(k.Name), k.Default, k.Help)
+			flags.String(FlagOf(k.Name), k.Default, k.Help)
 		}
 	}
 	flags.String("config", "", "YAML file with settings; see docs/config.md")
@@ -59,7 +58,7 @@ func Load(flags *pflag.FlagSet, command string) (*Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("config: %w", err)
 		}
-		if err := loadFile(k, data); err != nil {
+		if err := loadFile(k, command, data); err != nil {
 			return nil, fmt.Errorf("config %s: %w", file, err)
 		}
 	}
@@ -114,40 +113,11 @@ func defaults() map[string]any {
 
 func keyOfFlag(flag string) string {
 	for _, k := range Keys {
-		if flagOf(k.Name) == flag {
+		if FlagOf(k.Name) == flag {
 			return k.Name
 		}
 	}
 	return ""
-}
-
-// loadFile reads a YAML file whose keys are all known.
-func loadFile(k *koanf.Koanf, data []byte) error {
-	file := koanf.New(".")
-	if err := file.Load(rawbytes.Provider(data), yaml.Parser()); err != nil {
-		return err
-	}
-	for _, key := range file.Keys() {
-		if err := known(key); err != nil {
-			return err
-		}
-	}
-	return k.Merge(file)
-}
-
-// known refuses a key that is not one of ours, and names the nearest that is.
-func known(key string) error {
-	if key == "registries" || strings.HasPrefix(key, "peer.labels.") {
-		return nil
-	}
-	names := []string{"registries"}
-	for _, k := range Keys {
-		names = append(names, k.Name)
-	}
-	if slices.Contains(names, key) {
-		return nil
-	}
-	return fmt.Errorf("unknown key %q: did you mean %q?", key, nearest(key, names))
 }
 
 func loadEnv(k *koanf.Koanf, command string, environ []string) error {
@@ -159,7 +129,8 @@ func loadEnv(k *koanf.Koanf, command string, environ []string) error {
 	}
 	for _, kv := range environ {
 		name, _, _ := strings.Cut(kv, "=")
-		if _, ok := byName[name]; !ok && strings.HasPrefix(name, envPrefix) && !strings.HasPrefix(name, envPrefix+"TEST_") {
+		if _, ok := byName[name]; !ok && strings.HasPrefix(name, envPrefix) &&
+			!strings.HasPrefix(name, envPrefix+"TEST_") && !ofKubernetes.MatchString(name) {
 			return fmt.Errorf("unknown variable %s: did you mean %s?", name, nearest(name, names))
 		}
 	}
@@ -187,35 +158,4 @@ func splitList(s string) []string {
 		}
 	}
 	return out
-}
-
-// nearest returns the candidate with the smallest edit distance.
-func nearest(s string, candidates []string) string {
-	best, least := "", -1
-	for _, c := range candidates {
-		if d := distance(s, c); least < 0 || d < least {
-			best, least = c, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

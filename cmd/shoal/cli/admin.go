@@ -16,6 +16,7 @@ import (
 // Status is what the status API answers.
 type Status struct {
 	Version Version    `json:"version"`
+	Role    string     `json:"role"`             // the command: agent, supernode or up
 	Mirror  string     `json:"mirror,omitempty"` // address of the registry mirror
 	Store   StoreInfo  `json:"store"`
 	Node    p2p.Status `json:"node"`

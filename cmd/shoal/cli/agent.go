@@ -41,7 +41,7 @@ func runAgent(cmd *cobra.Command, cfg *config.Config) error {
 		return err
 	}
 	servers, err := p.mirrorServers(cfg, node, func() Status {
-		return Status{Version: thisVersion(), Mirror: cfg.MirrorListen, Store: storeInfo(cfg), Node: node.Status()}
+		return Status{Version: thisVersion(), Role: config.Agent, Mirror: cfg.MirrorListen, Store: storeInfo(cfg), Node: node.Status()}
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,9 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/distribution/reference"
@@ -43,7 +46,8 @@ func pull(cmd *cobra.Command, image string, f pullFlags) error {
 	if err != nil {
 		return fmt.Errorf("image %q: %w", image, err)
 	}
-	ctx := cmd.Context()
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	before, err := askStatus(ctx, f.admin)
 	if err != nil {
 		return err
@@ -58,6 +62,9 @@ func pull(cmd *cobra.Command, image string, f pullFlags) error {
 	start := time.Now()
 	result, err := pullInto(ctx, before, named, f, display)
 	display.end()
+	if ctx.Err() != nil {
+		return fmt.Errorf("image %s: interrupted", named)
+	}
 	if err != nil {
 		return fmt.Errorf("image %s: %w", named, err)
 	}

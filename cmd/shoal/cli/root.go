@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 
 	"github.com/spf13/cobra"
 )
@@ -13,12 +11,8 @@ import (
 // Main runs the command line and returns the exit code: 0, or 1 after an error,
 // which stands on standard error.
 func Main() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := New().ExecuteContext(ctx); err != nil {
-		if !errors.Is(err, context.Canceled) {
-			fmt.Fprintln(os.Stderr, "shoal:", err)
-		}
+	if err := New().ExecuteContext(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "shoal:", err)
 		return 1
 	}
 	return 0

@@ -55,6 +55,9 @@ const beside = 40 << 20
 // limitMemory keeps the garbage collector from letting the heap grow to twice
 // the piece memory. GOMEMLIMIT has the last word.
 func limitMemory(pieces int64) {
+	if pieces == 0 {
+		pieces = p2p.DefaultMemory
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(pieces + beside)
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/shoal-p2p/shoal/internal/config"
 )
 
 const defaultAdmin = "127.0.0.1:65003"
@@ -75,6 +77,8 @@ func printStatus(w io.Writer, s *Status) error {
 	}
 	fmt.Fprintf(t, "store\t%s\t%s%s\n", s.Store.Kind, s.Store.Dir, s.Store.Address)
 	switch {
+	case s.Role == config.Supernode || s.Role == config.Up:
+		fmt.Fprintf(t, "supernode\tthis one\n")
 	case n.Supernode == nil:
 		fmt.Fprintf(t, "supernode\tnone\n")
 	case n.Supernode.Connected:

@@ -26,7 +26,7 @@ func newSupernode() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runSupernode(cmd, cfg, false)
+			return runSupernode(cmd, cfg, config.Supernode)
 		},
 	}
 	config.AddFlags(cmd.Flags(), config.Supernode)
@@ -43,16 +43,16 @@ func newUp() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runSupernode(cmd, cfg, true)
+			return runSupernode(cmd, cfg, config.Up)
 		},
 	}
 	config.AddFlags(cmd.Flags(), config.Up)
 	return cmd
 }
 
-// runSupernode runs a supernode. withMirror serves the mirror from the same
+// runSupernode runs a supernode. As config.Up it serves the mirror from the same
 // node, and so from the same store: nothing is copied between the two.
-func runSupernode(cmd *cobra.Command, cfg *config.Config, withMirror bool) error {
+func runSupernode(cmd *cobra.Command, cfg *config.Config, role string) error {
 	p, err := prepare(cfg, openLocal)
 	if err != nil {
 		return err
@@ -66,8 +66,8 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, withMirror bool) error
 		return err
 	}
 	status := func() Status {
-		s := Status{Version: thisVersion(), Store: storeInfo(cfg), Node: sn.Node().Status()}
-		if withMirror {
+		s := Status{Version: thisVersion(), Role: role, Store: storeInfo(cfg), Node: sn.Node().Status()}
+		if role == config.Up {
 			s.Mirror = cfg.MirrorListen
 		}
 		return s
@@ -76,8 +76,8 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, withMirror bool) error
 	admin(mux, p.registry, status, false)
 	mux.Handle("/", sn.Handler())
 	servers := []daemon.Server{{Name: "supernode", Key: "listen", Addr: cfg.Listen, Handler: mux}}
-	ready := func() {}
-	if withMirror {
+	ready := func() { log.L.Infof("agents join with: shoal agent --supernodes %s", cfg.Advertise) }
+	if role == config.Up {
 		more, err := p.mirrorServers(cfg, sn.Node(), status)
 		if err != nil {
 			return err
@@ -91,15 +91,23 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, withMirror bool) error
 
 // greet tells a newcomer what to do next.
 func greet(cfg *config.Config) {
+	admin := ""
+	if cfg.AdminListen != defaultAdmin {
+		admin = " --admin " + cfg.AdminListen
+	}
 	fmt.Fprintf(os.Stderr, `
 Shoal is up. Blobs are kept in %s.
 
-  Pull an image:           shoal pull alpine
-  Look at it:              shoal status
-  Point containerd here:   echo '[host."http://%s"]' > /etc/containerd/certs.d/docker.io/hosts.toml
-  Add another node:        shoal agent --supernodes THIS-HOST%s
+  Pull an image:      shoal pull alpine%s
+  Look at it:         shoal status%s
+  Add another node:   shoal agent --supernodes %s
+
+To send containerd here, write this to /etc/containerd/certs.d/docker.io/hosts.toml:
+
+  [host."http://%s"]
+    capabilities = ["pull", "resolve"]
 
 Stop with Ctrl-C.
 
-`, cfg.StoreDir, cfg.MirrorListen, cfg.Listen)
+`, cfg.StoreDir, admin, admin, cfg.Advertise, cfg.MirrorListen)
 }
