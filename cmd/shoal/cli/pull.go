@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
 	"github.com/shoal-p2p/shoal/internal/imagepull"
@@ -48,6 +49,7 @@ func pull(cmd *cobra.Command, image string, f pullFlags) error {
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	logrus.SetLevel(logrus.ErrorLevel) // containerd's library tells of each request that fails
 	before, err := askStatus(ctx, f.admin)
 	if err != nil {
 		return err
