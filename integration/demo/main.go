@@ -92,7 +92,7 @@ func run(ctx context.Context, nodes int) (err error) {
 	}
 	say("running a container from it on each node")
 	for _, n := range c.Nodes {
-		if _, err := n.RunContainer(ctx, image, "demo", "/bin/sh", "-c", "exit 0"); err != nil {
+		if _, err := n.RunContainer(ctx, image, fmt.Sprintf("demo-%d-%s", os.Getpid(), n.Name), "/bin/sh", "-c", "exit 0"); err != nil {
 			return err
 		}
 	}

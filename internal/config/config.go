@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,8 +76,11 @@ func (c *Config) complete() error {
 		return fmt.Errorf("supernodes has %d entries: one supernode is supported", len(c.Supernodes))
 	}
 	for i, s := range c.Supernodes {
-		s = strings.TrimSuffix(strings.TrimPrefix(s, "http://"), "/")
-		c.Supernodes[i] = withPort(s, "", defaultSupernodePort)
+		addr := withPort(strings.TrimSuffix(strings.TrimPrefix(s, "http://"), "/"), "", defaultSupernodePort)
+		if !isHost(addr) {
+			return fmt.Errorf("supernodes has %q: it must be host:port", s)
+		}
+		c.Supernodes[i] = addr
 	}
 	if err := c.advertise(); err != nil {
 		return err
@@ -84,6 +88,9 @@ func (c *Config) complete() error {
 	for i, r := range c.Registries {
 		if r.Host == "" {
 			return fmt.Errorf("registries[%d] has no host", i)
+		}
+		if !isHost(r.Host) {
+			return fmt.Errorf("registry %q must be host[:port] as clients name it, without scheme or path; see --plain-http", r.Host)
 		}
 	}
 	return nil
@@ -117,6 +124,12 @@ func withPort(addr, host, port string) string {
 		return net.JoinHostPort(strings.Trim(addr, "[]"), port)
 	}
 	return addr
+}
+
+// isHost reports whether s is host[:port], with nothing else that a URL may have.
+func isHost(s string) bool {
+	u, err := url.Parse("http://" + s)
+	return err == nil && u.Hostname() != "" && u.Host == s && !strings.HasSuffix(s, ":")
 }
 
 // Supernode is the supernode's address, "" if there is none.

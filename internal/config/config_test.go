@@ -84,6 +84,12 @@ func TestMistakesAreNamed(t *testing.T) {
 		"miror: {listen: x}":                                `unknown key "miror.listen": did you mean "mirror.listen"?`,
 		"mirror: {listn: x}":                                `unknown key "mirror.listn": did you mean "mirror.listen"?`,
 		"registries: [{host: a, plain: true}]":              `unknown key "plain" in registries[0]: did you mean`,
+		"supernodes: [\"http://\"]":                         `supernodes has "http://": it must be host:port`,
+		"supernodes: [\"a:b:c\"]":                           `supernodes has "a:b:c"`,
+		"supernodes: [a/b]":                                 `supernodes has "a/b"`,
+		"supernodes: [\"u@a\"]":                             `supernodes has "u@a"`,
+		"registries: [{host: \"http://a:5000\"}]":           `registry "http://a:5000" must be host[:port]`,
+		"registries: [{host: a/b}]":                         `registry "a/b" must be host[:port]`,
 		"registries: [{plain_http: true}]":                  "registries[0] has no host",
 		"registries: [x]":                                   "registries[0]",
 		"registries: {host: a}":                             "registries",
@@ -112,6 +118,15 @@ func TestMistakesAreNamed(t *testing.T) {
 	t.Setenv("SHOAL_MIRROR_LISTN", "x")
 	_, err := load(t, Agent, "")
 	require.ErrorContains(t, err, "did you mean SHOAL_MIRROR_LISTEN?")
+}
+
+func TestAPlainHTTPHostHasNoScheme(t *testing.T) {
+	_, err := load(t, Agent, "", "--plain-http", "http://a:5000")
+	require.ErrorContains(t, err, `registry "http://a:5000" must be host[:port]`)
+	for _, host := range []string{"a", "a:5000", "10.0.0.1:5000", "[::1]:5000"} {
+		_, err := load(t, Agent, "", "--plain-http", host, "--supernodes", host)
+		require.NoError(t, err, host)
+	}
 }
 
 func TestKeysMayBeDottedAndSectionsEmpty(t *testing.T) {
