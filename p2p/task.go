@@ -167,7 +167,7 @@ func (t *task) urgent(i int) bool {
 	return false
 }
 
-// forget drops pieces from memory until size bytes have room, oldest first:
+// forget drops pieces from memory until enough have gone, oldest first:
 // those that can be read from the store, then those that no client waits for.
 // Callers hold n.mu.
 func (t *task) forget(enough func() bool) {

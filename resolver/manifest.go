@@ -12,10 +12,6 @@ import (
 	"github.com/shoal-p2p/shoal/internal/oci"
 )
 
-// MaxManifest bounds manifests and lists in bytes. The distribution spec asks
-// registries to take at least 4 MiB.
-const MaxManifest = 16 << 20
-
 // Manifest is a manifest, or what HEAD tells of one.
 type Manifest struct {
 	MediaType string
@@ -93,9 +89,9 @@ func mediaType(resp *http.Response, body []byte) string {
 func (r *Resolver) readAll(resp *http.Response, what string, repo Repository) ([]byte, error) {
 	body := guard(resp.Body, r.cfg.StallTimeout)
 	defer body.Close()
-	data, err := io.ReadAll(io.LimitReader(body, MaxManifest+1))
-	if err == nil && len(data) > MaxManifest {
-		err = fmt.Errorf("it is larger than %d bytes", MaxManifest)
+	data, err := io.ReadAll(io.LimitReader(body, oci.MaxManifest+1))
+	if err == nil && len(data) > oci.MaxManifest {
+		err = fmt.Errorf("it is larger than %d bytes", oci.MaxManifest)
 	}
 	if err != nil {
 		return nil, oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeUnavailable, "%s of %s: %v", what, repo, err)

@@ -232,7 +232,7 @@ func TestWrongManifestBytesAreNamedSo(t *testing.T) {
 
 func TestManifestIsBounded(t *testing.T) {
 	up := registrytest.New(t)
-	up.Do(registrytest.Harm{Status: 200, Body: string(make([]byte, resolver.MaxManifest+1))})
+	up.Do(registrytest.Harm{Status: 200, Body: string(make([]byte, oci.MaxManifest+1))})
 	_, err := ask(t, resolver.Config{}, plain(up)).Manifest(t.Context(), at(up), "v1", nil)
 	require.Contains(t, asOCI(t, err).Message, "larger than")
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/shoal-p2p/shoal/internal/oci"
 )
 
 // Options says how to pull.
@@ -41,12 +43,9 @@ type Image struct {
 	Size   int64 // bytes of its parts
 }
 
-const (
-	maxManifest = 16 << 20
-	// parallel parts are open at once, in the order of the manifest: the
-	// swarm works best if all nodes take them in the same order.
-	parallel = 16
-)
+// parallel parts are open at once, in the order of the manifest: the swarm
+// works best if all nodes take them in the same order.
+const parallel = 16
 
 // Pull pulls an image.
 func Pull(ctx context.Context, named reference.Named, o Options) (Image, error) {
@@ -185,7 +184,7 @@ func (p *puller) manifest(ctx context.Context, desc ocispec.Descriptor) ([]byte,
 		return nil, err
 	}
 	defer rc.Close()
-	body, err := io.ReadAll(io.LimitReader(rc, maxManifest))
+	body, err := io.ReadAll(io.LimitReader(rc, oci.MaxManifest))
 	if err != nil {
 		return nil, err
 	}

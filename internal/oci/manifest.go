@@ -2,6 +2,10 @@ package oci
 
 import "encoding/json"
 
+// MaxManifest bounds manifests and lists in bytes. The distribution spec asks
+// registries to take at least 4 MiB.
+const MaxManifest = 16 << 20
+
 // Media types that a manifest can be told to have from its fields.
 const (
 	IndexType    = "application/vnd.oci.image.index.v1+json"

@@ -52,7 +52,7 @@ func Run(t *testing.T, newStore func(t *testing.T) Fixture) {
 	run("CommitOfWrongBytesFails", testWrongBytes)
 	run("CloseTwiceIsHarmless", testCloseTwice)
 	if newStore(t).Store.Writes() {
-		runWriting(t, run)
+		runWriting(t, newStore, run)
 	} else {
 		runLooking(t, run)
 	}

@@ -7,10 +7,9 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
-)
 
-// MaxManifest is the size of the largest manifest read, in bytes.
-const MaxManifest = 16 << 20
+	"github.com/shoal-p2p/shoal/internal/oci"
+)
 
 // Manifests reads manifests out of containerd's store.
 type Manifests struct {
@@ -28,7 +27,7 @@ func (m *Manifests) Get(ctx context.Context, dgst digest.Digest) ([]byte, error)
 		return nil, err
 	}
 	defer b.Close()
-	if b.Size() > MaxManifest {
+	if b.Size() > oci.MaxManifest {
 		return nil, fmt.Errorf("store: manifest %s has %d bytes, no manifest is that large: %w", dgst, b.Size(), errdefs.ErrNotFound)
 	}
 	body := make([]byte, b.Size())

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/shoal-p2p/shoal/internal/containerdtest"
+	"github.com/shoal-p2p/shoal/internal/oci"
 	"github.com/shoal-p2p/shoal/p2p/storetest"
 )
 
@@ -175,7 +176,7 @@ func TestManifests(t *testing.T) {
 		got, err := m.Get(t.Context(), dgst)
 		require.NoError(t, err)
 		require.Equal(t, body, got)
-		large, blob := storetest.Blob(digest.SHA256, MaxManifest+1)
+		large, blob := storetest.Blob(digest.SHA256, oci.MaxManifest+1)
 		put(t, d, "default", large, blob)
 		_, err = m.Get(t.Context(), large)
 		require.True(t, errdefs.IsNotFound(err), "got %v", err)

@@ -7,10 +7,9 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
-)
 
-// MaxManifest is the size of the largest manifest kept, in bytes.
-const MaxManifest = 16 << 20
+	"github.com/shoal-p2p/shoal/internal/oci"
+)
 
 // Manifests keeps manifests beside the blobs, as content like any other.
 type Manifests struct {
@@ -29,7 +28,7 @@ func (m *Manifests) Get(_ context.Context, dgst digest.Digest) ([]byte, error) {
 	}
 	defer m.s.release(dgst)
 	defer b.Close()
-	if b.Size() > MaxManifest {
+	if b.Size() > oci.MaxManifest {
 		return nil, fmt.Errorf("store %s: manifest %s has %d bytes, no manifest is that large: %w", m.s.dir, dgst, b.Size(), errdefs.ErrNotFound)
 	}
 	body := make([]byte, b.Size())
@@ -40,11 +39,11 @@ func (m *Manifests) Get(_ context.Context, dgst digest.Digest) ([]byte, error) {
 }
 
 // Put keeps a manifest. One that is there, or is being put there, is fine. A
-// body that has another digest, or is larger than [MaxManifest], is refused. The
+// body that has another digest, or is larger than [oci.MaxManifest], is refused. The
 // media type is not kept: the body names it.
 func (m *Manifests) Put(ctx context.Context, dgst digest.Digest, _ string, body []byte) error {
-	if len(body) > MaxManifest {
-		return fmt.Errorf("store %s: manifest %s has %d bytes, more than %d: %w", m.s.dir, dgst, len(body), MaxManifest, errdefs.ErrInvalidArgument)
+	if len(body) > oci.MaxManifest {
+		return fmt.Errorf("store %s: manifest %s has %d bytes, more than %d: %w", m.s.dir, dgst, len(body), oci.MaxManifest, errdefs.ErrInvalidArgument)
 	}
 	in, err := m.s.Ingest(ctx, dgst, int64(len(body)))
 	switch {

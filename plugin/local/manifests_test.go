@@ -8,6 +8,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
+	"github.com/shoal-p2p/shoal/internal/oci"
 	"github.com/shoal-p2p/shoal/p2p/storetest"
 )
 
@@ -35,9 +36,9 @@ func TestManifestsOfWrongDigestOrSizeAreRefused(t *testing.T) {
 	require.True(t, errdefs.IsFailedPrecondition(err), "got %v", err)
 	_, err = m.Get(t.Context(), dgst)
 	require.True(t, errdefs.IsNotFound(err), "got %v", err)
-	large, body := storetest.Blob(digest.SHA256, MaxManifest+1)
+	large, body := storetest.Blob(digest.SHA256, oci.MaxManifest+1)
 	err = m.Put(t.Context(), large, "", body)
 	require.True(t, errdefs.IsInvalidArgument(err), "got %v", err)
-	_, err = m.Get(t.Context(), keep(t, s, MaxManifest+1))
+	_, err = m.Get(t.Context(), keep(t, s, oci.MaxManifest+1))
 	require.True(t, errdefs.IsNotFound(err), "no layer is read as a manifest: %v", err)
 }
