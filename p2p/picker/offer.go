@@ -14,27 +14,29 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 		return Offer{}, false
 	}
 	best, ties := 0, 0
-	for _, id := range s.nodeOrder {
-		n := s.neighbours[id]
+	for _, n := range s.nodeOrder {
 		if !n.free || n.quiet {
 			continue
 		}
-		for _, blobID := range s.blobOrder {
-			b, v := s.blobs[blobID], n.views[blobID]
+		for _, b := range s.blobOrder {
+			v := n.views[b.id]
 			if v == nil {
 				continue
 			}
-			for i := range v.want.Intersection(b.have).EachSet() {
-				score := s.score(b, v, int(i))
-				if score < 0 || ties > 0 && score > best {
-					continue
-				}
-				if ties == 0 || score < best {
-					best, ties = score, 0
-				}
-				// Each of the ties is kept with equal chance.
-				if ties++; s.rand.IntN(ties) == 0 {
-					o, ok = Offer{Node: id, Blob: blobID, Piece: int(i)}, true
+			for k, held := range b.have.Words() {
+				for word := v.want[k] & held; word != 0; {
+					i := next(&word, k)
+					score := s.score(b, v, i)
+					if score < 0 || ties > 0 && score > best {
+						continue
+					}
+					if ties == 0 || score < best {
+						best, ties = score, 0
+					}
+					// Each of the ties is kept with equal chance.
+					if ties++; s.rand.IntN(ties) == 0 {
+						o, ok = Offer{Node: n.id, Blob: b.id, Piece: i}, true
+					}
 				}
 			}
 		}
@@ -42,9 +44,9 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 	if ok {
 		s.uploads++
 		v, b := s.neighbours[o.Node].views[o.Blob], s.blobs[o.Blob]
-		v.want.Clear(uint(o.Piece))
-		if !v.have.Test(uint(o.Piece)) && !v.sent.Test(uint(o.Piece)) {
-			v.sent.Set(uint(o.Piece))
+		v.want.remove(o.Piece)
+		if !v.have.has(o.Piece) && !v.sent.has(o.Piece) {
+			v.sent.add(o.Piece)
 			b.copies[o.Piece]++
 		}
 		s.neighbours[o.Node].free = false // until it says so again
@@ -84,19 +86,18 @@ func (s *State) Lost(o Offer, why Reason) {
 	if v == nil {
 		return
 	}
-	i := uint(o.Piece)
 	if why == Have {
 		// The next snapshot tells whether it holds it; until then nobody
 		// offers it again.
 		return
 	}
-	if v.sent.Test(i) {
-		v.sent.Clear(i)
-		if !v.have.Test(i) && !n.quiet {
+	if v.sent.has(o.Piece) {
+		v.sent.remove(o.Piece)
+		if !v.have.has(o.Piece) && !n.quiet {
 			b.copies[o.Piece]--
 		}
 	}
-	v.want.Set(i)
+	v.want.add(o.Piece)
 }
 
 // EndUpload gives an upload slot back: the transfer is done, nearly done, or
@@ -136,6 +137,9 @@ func (s *State) Landed(blobID string, i int) {
 		b.inflight.Clear(uint(i))
 	}
 }
+
+// CanOffer reports whether an upload slot is idle.
+func (s *State) CanOffer() bool { return s.uploads < s.slots }
 
 // Free reports whether the node would take a piece now.
 func (s *State) Free() bool { return s.downloads < s.slots }

@@ -3,6 +3,7 @@ package picker
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/shoal-p2p/shoal/p2p/piece"
 )
@@ -19,12 +20,14 @@ type State struct {
 
 	neighbours map[string]*neighbour
 	blobs      map[string]*blob
-	// The keys of the maps in order, so that the same source of randomness
-	// always leads to the same choices.
-	nodeOrder, blobOrder []string
+	// The values of the maps in the order of their keys, so that the same
+	// source of randomness always leads to the same choices.
+	nodeOrder []*neighbour
+	blobOrder []*blob
 }
 
 type neighbour struct {
+	id    string
 	free  bool // would take a piece
 	quiet bool // not heard of for a while
 	views map[string]*view
@@ -32,13 +35,14 @@ type neighbour struct {
 
 // view is what a node believes of a neighbour for one blob.
 type view struct {
-	have, want *piece.Bitfield
-	sent       *piece.Bitfield // sent to it; it may not have told yet
-	lonely     bool            // knows nobody but the seed
-	starved    bool            // wants, and nothing comes
+	have, want words
+	sent       words // sent to it; it may not have told yet
+	lonely     bool  // knows nobody but the seed
+	starved    bool  // wants, and nothing comes
 }
 
 type blob struct {
+	id       string
 	pieces   int
 	have     *piece.Bitfield // may be offered
 	want     *piece.Bitfield // in the window, not held, not in flight
@@ -55,10 +59,14 @@ func New(seed bool, rand *rand.Rand) *State {
 	}
 }
 
-// AddNeighbour adds a neighbour that is busy until it says otherwise.
+// AddNeighbour adds a neighbour that is busy until it says otherwise. One that
+// is there already is forgotten first.
 func (s *State) AddNeighbour(id string) {
-	s.nodeOrder = insert(s.nodeOrder, id)
-	s.neighbours[id] = &neighbour{views: map[string]*view{}}
+	s.RemoveNeighbour(id)
+	n := &neighbour{id: id, views: map[string]*view{}}
+	s.neighbours[id] = n
+	i, _ := slices.BinarySearchFunc(s.nodeOrder, id, byID)
+	s.nodeOrder = slices.Insert(s.nodeOrder, i, n)
 }
 
 // RemoveNeighbour forgets a neighbour and its copies. Slots that it holds are
@@ -66,7 +74,7 @@ func (s *State) AddNeighbour(id string) {
 func (s *State) RemoveNeighbour(id string) {
 	if n := s.neighbours[id]; n != nil {
 		s.SetQuiet(id, true)
-		s.nodeOrder = remove(s.nodeOrder, id)
+		s.nodeOrder = slices.DeleteFunc(s.nodeOrder, func(o *neighbour) bool { return o == n })
 		delete(s.neighbours, id)
 	}
 }
@@ -77,16 +85,18 @@ func (s *State) AddBlob(id string, pieces int) {
 	if s.blobs[id] != nil {
 		return
 	}
-	s.blobOrder = insert(s.blobOrder, id)
-	s.blobs[id] = &blob{
-		pieces: pieces, have: piece.NewBitfield(pieces), want: piece.NewBitfield(pieces),
+	b := &blob{
+		id: id, pieces: pieces, have: piece.NewBitfield(pieces), want: piece.NewBitfield(pieces),
 		inflight: piece.NewBitfield(pieces), copies: make([]int, pieces),
 	}
+	s.blobs[id] = b
+	i, _ := slices.BinarySearchFunc(s.blobOrder, b, func(a, b *blob) int { return strings.Compare(a.id, b.id) })
+	s.blobOrder = slices.Insert(s.blobOrder, i, b)
 }
 
 // RemoveBlob forgets a blob and every view of it.
 func (s *State) RemoveBlob(id string) {
-	s.blobOrder = remove(s.blobOrder, id)
+	s.blobOrder = slices.DeleteFunc(s.blobOrder, func(b *blob) bool { return b.id == id })
 	delete(s.blobs, id)
 	for _, n := range s.neighbours {
 		delete(n.views, id)
@@ -119,7 +129,8 @@ func (s *State) Drop(id string, i int) {
 // Want replaces the pieces that the node asks for.
 func (s *State) Want(id string, want *piece.Bitfield) {
 	if b := s.blobs[id]; b != nil {
-		b.want = want.Difference(b.inflight)
+		want.CopyFull(b.want)
+		b.want.InPlaceDifference(b.inflight)
 	}
 }
 
@@ -139,24 +150,38 @@ type Snapshot struct {
 	Starved    bool // it wants pieces and nothing comes
 }
 
-// Observe replaces the view of a neighbour. Unknown neighbours and blobs are
-// ignored.
+// Observe replaces the view of a neighbour; the snapshot stays the caller's.
+// Unknown neighbours and blobs are ignored.
 func (s *State) Observe(id, blobID string, snap Snapshot) {
 	n, b := s.neighbours[id], s.blobs[blobID]
 	if n == nil || b == nil {
 		return
 	}
-	if v := n.views[blobID]; v != nil {
-		s.count(n, v, b, -1)
-		// What it wants again after it was sent has been lost on the way.
-		v.sent.InPlaceDifference(snap.Want)
-		v.have, v.want, v.lonely, v.starved = snap.Have, snap.Want, snap.Lonely, snap.Starved
-		s.count(n, v, b, 1)
-		return
+	v := n.views[blobID]
+	if v == nil {
+		v = newView(b.pieces)
+		n.views[blobID] = v
 	}
-	v := &view{have: snap.Have, want: snap.Want, sent: piece.NewBitfield(b.pieces), lonely: snap.Lonely, starved: snap.Starved}
-	n.views[blobID] = v
-	s.count(n, v, b, 1)
+	v.lonely, v.starved = snap.Lonely, snap.Starved
+	have, want := words(snap.Have.Words()), words(snap.Want.Words())
+	for k, held := range v.have {
+		before := held | v.sent[k]
+		v.have[k], v.want[k] = have.word(k), want.word(k)
+		// What it wants again after it was sent has been lost on the way.
+		v.sent[k] &^= v.want[k]
+		after := v.have[k] | v.sent[k]
+		if !n.quiet {
+			b.count(k, after&^before, 1)
+			b.count(k, before&^after, -1)
+		}
+	}
+}
+
+// newView returns a view of a blob of so many pieces of which nothing is known.
+func newView(pieces int) *view {
+	size := (pieces + 63) / 64
+	w := make(words, 3*size)
+	return &view{have: w[:size:size], want: w[size : 2*size : 2*size], sent: w[2*size:]}
 }
 
 // Forget drops the view of a neighbour that left a blob's swarm.
@@ -225,22 +250,16 @@ func (s *State) count(n *neighbour, v *view, b *blob, d int) {
 	if n.quiet {
 		return
 	}
-	for i := range v.have.Union(v.sent).EachSet() {
-		b.copies[i] += d
+	for k := range v.have {
+		b.count(k, v.have[k]|v.sent[k], d)
 	}
 }
 
-func insert(order []string, id string) []string {
-	i, found := slices.BinarySearch(order, id)
-	if found {
-		return order
+// count adds d to the copies of the pieces in word k of a set.
+func (b *blob) count(k int, word uint64, d int) {
+	for word != 0 {
+		b.copies[next(&word, k)] += d
 	}
-	return slices.Insert(order, i, id)
 }
 
-func remove(order []string, id string) []string {
-	if i, found := slices.BinarySearch(order, id); found {
-		return slices.Delete(order, i, i+1)
-	}
-	return order
-}
+func byID(n *neighbour, id string) int { return strings.Compare(n.id, id) }

@@ -14,18 +14,27 @@ const MinWindow = 16
 // the width pieces that follow the first missing one at or after each cursor.
 func Window(pieces int, held, inflight *piece.Bitfield, cursors []int, width int) *piece.Bitfield {
 	want := piece.NewBitfield(pieces)
+	out, skip, late := want.Words(), held.Words(), inflight.Words()
 	for _, c := range cursors {
 		first, ok := firstMissing(held, c, pieces)
 		if !ok {
 			continue
 		}
-		for i := first; i < min(first+width, pieces); i++ {
-			if !held.Test(uint(i)) && !inflight.Test(uint(i)) {
-				want.Set(uint(i))
-			}
+		end := min(first+width, pieces)
+		for k := first / 64; k*64 < end; k++ {
+			out[k] |= span(k, first, end) &^ (skip[k] | late[k])
 		}
 	}
 	return want
+}
+
+// span returns word k of the set of pieces from first to end, without end.
+func span(k, first, end int) uint64 {
+	w := ^uint64(0) << max(0, first-k*64)
+	if over := (k+1)*64 - end; over > 0 {
+		w &= ^uint64(0) >> over
+	}
+	return w
 }
 
 func firstMissing(held *piece.Bitfield, from, pieces int) (int, bool) {
