@@ -19,7 +19,7 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 			continue
 		}
 		for _, b := range s.blobOrder {
-			v := n.views[b.id]
+			v := n.view(b)
 			if v == nil {
 				continue
 			}
@@ -43,13 +43,14 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 	}
 	if ok {
 		s.uploads++
-		v, b := s.neighbours[o.Node].views[o.Blob], s.blobs[o.Blob]
+		n, b := s.neighbours[o.Node], s.blobs[o.Blob]
+		v := n.view(b)
 		v.want.remove(o.Piece)
 		if !v.have.has(o.Piece) && !v.sent.has(o.Piece) {
 			v.sent.add(o.Piece)
 			b.copies[o.Piece]++
 		}
-		s.neighbours[o.Node].free = false // until it says so again
+		n.free = false // until it says so again
 	}
 	return o, ok
 }
@@ -82,7 +83,7 @@ func (s *State) Lost(o Offer, why Reason) {
 	if n == nil || b == nil {
 		return
 	}
-	v := n.views[o.Blob]
+	v := n.view(b)
 	if v == nil {
 		return
 	}

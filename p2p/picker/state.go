@@ -24,16 +24,26 @@ type State struct {
 	// source of randomness always leads to the same choices.
 	nodeOrder []*neighbour
 	blobOrder []*blob
+	unused    []int // slots of blobs that were removed
 }
 
 type neighbour struct {
 	id    string
-	free  bool // would take a piece
-	quiet bool // not heard of for a while
-	views map[string]*view
+	free  bool   // would take a piece
+	quiet bool   // not heard of for a while
+	views []view // by the slot of the blob
 }
 
-// view is what a node believes of a neighbour for one blob.
+// view returns the view of a blob, nil if there is none.
+func (n *neighbour) view(b *blob) *view {
+	if b.slot < len(n.views) && n.views[b.slot].have != nil {
+		return &n.views[b.slot]
+	}
+	return nil
+}
+
+// view is what a node believes of a neighbour for one blob. The zero view is
+// none.
 type view struct {
 	have, want words
 	sent       words // sent to it; it may not have told yet
@@ -43,6 +53,7 @@ type view struct {
 
 type blob struct {
 	id       string
+	slot     int // where the neighbours' views of it are
 	pieces   int
 	have     *piece.Bitfield // may be offered
 	want     *piece.Bitfield // in the window, not held, not in flight
@@ -63,7 +74,7 @@ func New(seed bool, rand *rand.Rand) *State {
 // is there already is forgotten first.
 func (s *State) AddNeighbour(id string) {
 	s.RemoveNeighbour(id)
-	n := &neighbour{id: id, views: map[string]*view{}}
+	n := &neighbour{id: id}
 	s.neighbours[id] = n
 	i, _ := slices.BinarySearchFunc(s.nodeOrder, id, byID)
 	s.nodeOrder = slices.Insert(s.nodeOrder, i, n)
@@ -85,8 +96,12 @@ func (s *State) AddBlob(id string, pieces int) {
 	if s.blobs[id] != nil {
 		return
 	}
+	slot := len(s.blobs)
+	if n := len(s.unused); n > 0 {
+		slot, s.unused = s.unused[n-1], s.unused[:n-1]
+	}
 	b := &blob{
-		id: id, pieces: pieces, have: piece.NewBitfield(pieces), want: piece.NewBitfield(pieces),
+		id: id, slot: slot, pieces: pieces, have: piece.NewBitfield(pieces), want: piece.NewBitfield(pieces),
 		inflight: piece.NewBitfield(pieces), copies: make([]int, pieces),
 	}
 	s.blobs[id] = b
@@ -96,11 +111,18 @@ func (s *State) AddBlob(id string, pieces int) {
 
 // RemoveBlob forgets a blob and every view of it.
 func (s *State) RemoveBlob(id string) {
-	s.blobOrder = slices.DeleteFunc(s.blobOrder, func(b *blob) bool { return b.id == id })
-	delete(s.blobs, id)
-	for _, n := range s.neighbours {
-		delete(n.views, id)
+	b := s.blobs[id]
+	if b == nil {
+		return
 	}
+	for _, n := range s.nodeOrder {
+		if v := n.view(b); v != nil {
+			*v = view{}
+		}
+	}
+	s.unused = append(s.unused, b.slot)
+	s.blobOrder = slices.DeleteFunc(s.blobOrder, func(o *blob) bool { return o == b })
+	delete(s.blobs, id)
 }
 
 // Hold says that a piece may be offered from now on.
@@ -157,10 +179,13 @@ func (s *State) Observe(id, blobID string, snap Snapshot) {
 	if n == nil || b == nil {
 		return
 	}
-	v := n.views[blobID]
+	v := n.view(b)
 	if v == nil {
-		v = newView(b.pieces)
-		n.views[blobID] = v
+		for len(n.views) <= b.slot {
+			n.views = append(n.views, view{})
+		}
+		v = &n.views[b.slot]
+		*v = newView(b.pieces)
 	}
 	v.lonely, v.starved = snap.Lonely, snap.Starved
 	have, want := words(snap.Have.Words()), words(snap.Want.Words())
@@ -178,10 +203,10 @@ func (s *State) Observe(id, blobID string, snap Snapshot) {
 }
 
 // newView returns a view of a blob of so many pieces of which nothing is known.
-func newView(pieces int) *view {
+func newView(pieces int) view {
 	size := (pieces + 63) / 64
 	w := make(words, 3*size)
-	return &view{have: w[:size:size], want: w[size : 2*size : 2*size], sent: w[2*size:]}
+	return view{have: w[:size:size], want: w[size : 2*size : 2*size], sent: w[2*size:]}
 }
 
 // Forget drops the view of a neighbour that left a blob's swarm.
@@ -190,9 +215,9 @@ func (s *State) Forget(id, blobID string) {
 	if n == nil || b == nil {
 		return
 	}
-	if v := n.views[blobID]; v != nil {
+	if v := n.view(b); v != nil {
 		s.count(n, v, b, -1)
-		delete(n.views, blobID)
+		*v = view{}
 	}
 }
 
@@ -229,9 +254,13 @@ func (s *State) Copies(id string, i int) int {
 
 // Neighbours returns how many live neighbours have a view of a blob.
 func (s *State) Neighbours(id string) int {
+	b := s.blobs[id]
+	if b == nil {
+		return 0
+	}
 	c := 0
-	for _, n := range s.neighbours {
-		if !n.quiet && n.views[id] != nil {
+	for _, n := range s.nodeOrder {
+		if !n.quiet && n.view(b) != nil {
 			c++
 		}
 	}
@@ -239,8 +268,8 @@ func (s *State) Neighbours(id string) int {
 }
 
 func (s *State) countAll(n *neighbour, d int) {
-	for id, v := range n.views {
-		if b := s.blobs[id]; b != nil {
+	for _, b := range s.blobOrder {
+		if v := n.view(b); v != nil {
 			s.count(n, v, b, d)
 		}
 	}
