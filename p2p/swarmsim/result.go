@@ -1,0 +1,71 @@
+package swarmsim
+
+// Result is how a scenario went.
+type Result struct {
+	// Finish is when each node had all pieces, in seconds from its arrival; 0
+	// if it never had.
+	Finish []float64 `json:"finish"`
+	// Ratio is Finish by the node's own bound: 1 is the best that can be.
+	Ratio []float64 `json:"ratio"`
+	// Last and Mean are the largest and the mean of Ratio over those that
+	// finished.
+	Last float64 `json:"last"`
+	Mean float64 `json:"mean"`
+	// Seed is what the seed sent, and Wasted what was sent and led to nothing,
+	// both by the size of all blobs.
+	Seed   float64 `json:"seed"`
+	Wasted float64 `json:"wasted"`
+	// RejectedHave and RejectedBusy count offers that were declined.
+	RejectedHave int `json:"rejected_have"`
+	RejectedBusy int `json:"rejected_busy"`
+	// Uplink is the share of the nodes' uplinks that was used, until the last
+	// one had finished.
+	Uplink float64 `json:"uplink"`
+	// Samples are taken every SampleEvery from the start.
+	Samples []Sample `json:"samples,omitempty"`
+	// Events is how many events the simulator ran.
+	Events int `json:"events"`
+}
+
+// Sample is the state of a swarm at a time.
+type Sample struct {
+	At   float64 `json:"at"`   // seconds from the start
+	Held []int   `json:"held"` // pieces on each node
+}
+
+func (s *sim) sample(int) {
+	x := Sample{At: s.now.Seconds()}
+	for _, n := range s.nodes[:len(s.sc.Nodes)] {
+		x.Held = append(x.Held, s.sc.pieces()-n.missing)
+	}
+	s.result.Samples = append(s.result.Samples, x)
+	s.after(s.sc.SampleEvery, s.sample)
+}
+
+func (s *sim) summary() Result {
+	r := s.result
+	size := s.sc.bytes()
+	finished := 0
+	var sent, could float64
+	for i, n := range s.nodes[:len(s.sc.Nodes)] {
+		arrive := s.sc.Nodes[i].Arrive
+		sent += n.sent
+		could += n.up * (s.now - arrive).Seconds()
+		var took, ratio float64
+		if n.missing == 0 {
+			took = (n.finish - arrive).Seconds()
+			ratio = took / s.sc.bound(i)
+			r.Last = max(r.Last, ratio)
+			r.Mean += ratio
+			finished++
+		}
+		r.Finish = append(r.Finish, took)
+		r.Ratio = append(r.Ratio, ratio)
+	}
+	r.Mean /= float64(max(1, finished))
+	r.Seed = s.seed.sent / size
+	r.Wasted /= size
+	r.Uplink = sent / could
+	r.Events = s.ran
+	return r
+}

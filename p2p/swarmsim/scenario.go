@@ -1,0 +1,201 @@
+package swarmsim
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Scenario is what happens to a swarm.
+type Scenario struct {
+	Nodes []Node `json:"nodes"`
+	// Rate is what every link carries in each direction, the seed's included,
+	// in bytes per second.
+	Rate float64 `json:"rate"`
+	// UpstreamRate is how fast the seed gets the blobs, in order and all at
+	// once, in bytes per second; 0 means Rate.
+	UpstreamRate float64 `json:"upstream_rate,omitempty"`
+	// Blobs are the numbers of pieces of the blobs, in the order in which
+	// every node wants them.
+	Blobs []int `json:"blobs"`
+	// Parallel is how many blobs a node has open at a time; 0 means all.
+	Parallel int `json:"parallel,omitempty"`
+	// PieceSize is in bytes.
+	PieceSize int64 `json:"piece_size"`
+	// RTT is the round trip between any two nodes.
+	RTT time.Duration `json:"rtt_ns"`
+	// Neighbours is how many peers a node meets when it arrives; 0 means 16.
+	Neighbours int `json:"neighbours,omitempty"`
+	// Entry is how many peers the seed deals with; 0 means 32. Others hear of
+	// it only while they know nobody else or starve.
+	Entry int `json:"entry,omitempty"`
+	// Window is how many pieces a node asks for, over all open blobs; 0 means
+	// 128.
+	Window int `json:"window,omitempty"`
+	// Seed is the source of all chance.
+	Seed uint64 `json:"seed,omitempty"`
+	// SampleEvery is the time between two samples; 0 takes none.
+	SampleEvery time.Duration `json:"sample_every_ns,omitempty"`
+
+	// SnapshotEvery is the shortest time between two snapshots, if a piece
+	// does not take less; 0 means 20 ms, as in the engine.
+	SnapshotEvery time.Duration `json:"snapshot_every_ns,omitempty"`
+	// Tail is the share of a piece, and TailTrips the number of round trips,
+	// before the end of a transfer at which its slots are given back, whichever
+	// is sooner; 0 means 5 % and 2, as in the engine.
+	Tail      float64 `json:"tail,omitempty"`
+	TailTrips float64 `json:"tail_trips,omitempty"`
+}
+
+// Node is one peer of a [Scenario].
+type Node struct {
+	// Arrive is when it asks the seed for the blobs.
+	Arrive time.Duration `json:"arrive_ns,omitempty"`
+	// Dies is when its process ends, and its connections with it; 0 means
+	// never.
+	Dies time.Duration `json:"dies_ns,omitempty"`
+	// Freezes is when it falls silent while its connections stay; 0 means
+	// never.
+	Freezes time.Duration `json:"freezes_ns,omitempty"`
+	// Up and Down are the rates of its link in bytes per second; 0 means the
+	// scenario's.
+	Up   float64 `json:"up,omitempty"`
+	Down float64 `json:"down,omitempty"`
+}
+
+// Crowd returns n nodes that arrive at the same time.
+func Crowd(n int) []Node { return make([]Node, n) }
+
+// What is bounded, so that a file cannot make the simulator take all memory.
+const (
+	maxNodes  = 10_000
+	maxBlobs  = 256
+	maxPieces = 1 << 16 // of one blob
+	maxHeld   = 1 << 25 // pieces on all nodes together
+	maxRate   = 1e12
+	maxTime   = 24 * time.Hour
+	maxRTT    = offerTimeout / 2
+)
+
+// Validate says what is wrong with a scenario.
+func (sc Scenario) Validate() error {
+	if len(sc.Nodes) == 0 || len(sc.Nodes) > maxNodes {
+		return fmt.Errorf("swarmsim: %d nodes: 1 to %d are possible", len(sc.Nodes), maxNodes)
+	}
+	if len(sc.Blobs) == 0 || len(sc.Blobs) > maxBlobs {
+		return fmt.Errorf("swarmsim: %d blobs: 1 to %d are possible", len(sc.Blobs), maxBlobs)
+	}
+	pieces := 0
+	for i, n := range sc.Blobs {
+		if n < 1 || n > maxPieces {
+			return fmt.Errorf("swarmsim: blob %d has %d pieces: 1 to %d are possible", i, n, maxPieces)
+		}
+		pieces += n
+	}
+	if pieces*len(sc.Nodes) > maxHeld {
+		return fmt.Errorf("swarmsim: %d pieces on %d nodes are more than %d", pieces, len(sc.Nodes), maxHeld)
+	}
+	if sc.PieceSize < 1 || sc.PieceSize > 1<<30 {
+		return fmt.Errorf("swarmsim: piece_size is %d: 1 to %d bytes are possible", sc.PieceSize, 1<<30)
+	}
+	if !(sc.Rate >= 1 && sc.Rate <= maxRate) {
+		return fmt.Errorf("swarmsim: rate is %g: 1 to %g bytes per second are possible", sc.Rate, maxRate)
+	}
+	for name, r := range map[string]float64{"upstream_rate": sc.UpstreamRate, "tail": sc.Tail, "tail_trips": sc.TailTrips} {
+		if err := checkRate(name, r); err != nil {
+			return err
+		}
+	}
+	for name, n := range map[string]int{"parallel": sc.Parallel, "neighbours": sc.Neighbours, "entry": sc.Entry, "window": sc.Window} {
+		if n < 0 || n > maxHeld {
+			return fmt.Errorf("swarmsim: %s is %d: 0 to %d are possible", name, n, maxHeld)
+		}
+	}
+	if sc.RTT < 0 || sc.RTT > maxRTT {
+		return fmt.Errorf("swarmsim: rtt_ns is %v: 0 to %v are possible", sc.RTT, maxRTT)
+	}
+	if err := checkTime("sample_every_ns", sc.SampleEvery); err != nil {
+		return err
+	}
+	if err := checkTime("snapshot_every_ns", sc.SnapshotEvery); err != nil {
+		return err
+	}
+	for i, n := range sc.Nodes {
+		if err := n.validate(); err != nil {
+			return fmt.Errorf("%w, of node %d", err, i)
+		}
+	}
+	return nil
+}
+
+func (n Node) validate() error {
+	for name, d := range map[string]time.Duration{"arrive_ns": n.Arrive, "dies_ns": n.Dies, "freezes_ns": n.Freezes} {
+		if err := checkTime(name, d); err != nil {
+			return err
+		}
+	}
+	if err := checkRate("up", n.Up); err != nil {
+		return err
+	}
+	return checkRate("down", n.Down)
+}
+
+func checkTime(name string, d time.Duration) error {
+	if d < 0 || d > maxTime {
+		return fmt.Errorf("swarmsim: %s is %v: 0 to %v are possible", name, d, maxTime)
+	}
+	return nil
+}
+
+// checkRate allows 0, which stands for a default.
+func checkRate(name string, r float64) error {
+	if math.IsNaN(r) || r < 0 || r > maxRate || r > 0 && r < 1e-3 {
+		return fmt.Errorf("swarmsim: %s is %g: 0, or 0.001 to %g are possible", name, r, maxRate)
+	}
+	return nil
+}
+
+// withDefaults fills in what is 0.
+func (sc Scenario) withDefaults() Scenario {
+	set(&sc.UpstreamRate, sc.Rate)
+	set(&sc.Parallel, len(sc.Blobs))
+	set(&sc.Neighbours, 16)
+	set(&sc.Entry, 32)
+	set(&sc.Window, 128)
+	set(&sc.SnapshotEvery, 20*time.Millisecond)
+	set(&sc.Tail, 0.05)
+	set(&sc.TailTrips, 2)
+	nodes := make([]Node, len(sc.Nodes))
+	for i, n := range sc.Nodes {
+		set(&n.Up, sc.Rate)
+		set(&n.Down, sc.Rate)
+		nodes[i] = n
+	}
+	sc.Nodes = nodes
+	return sc
+}
+
+func set[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// pieces is the number of pieces of all blobs.
+func (sc Scenario) pieces() int {
+	n := 0
+	for _, b := range sc.Blobs {
+		n += b
+	}
+	return n
+}
+
+// bytes is the size of all blobs.
+func (sc Scenario) bytes() float64 { return float64(sc.pieces()) * float64(sc.PieceSize) }
+
+// bound is the least time in seconds in which node i can have all bytes. A
+// scenario's defaults are set.
+func (sc Scenario) bound(i int) float64 {
+	return sc.bytes() / min(sc.Rate, sc.UpstreamRate, sc.Nodes[i].Down)
+}

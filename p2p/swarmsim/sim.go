@@ -1,0 +1,160 @@
+package swarmsim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// sim is a swarm while it runs.
+type sim struct {
+	clock
+	sc     Scenario
+	rand   *rand.Rand
+	nodes  []*node // the last is the seed
+	heard  []heard // by index of the node
+	seed   *node
+	result Result
+
+	oneWay        time.Duration
+	snapshotEvery time.Duration
+	stall         time.Duration // how long a receiver waits for a byte
+
+	members   []*node // who has joined, in order of arrival
+	byID      map[string]*node
+	blobIndex map[string]int
+	waiting   int // nodes that may still finish
+}
+
+// limit is how many bounds a swarm may take before it counts as stuck.
+const limit = 100
+
+// Run plays a scenario to its end: until every node has all pieces, is dead or
+// is frozen. A scenario that is not valid, or does not end, is an error.
+func Run(sc Scenario) (Result, error) {
+	if err := sc.Validate(); err != nil {
+		return Result{}, err
+	}
+	s := newSim(sc.withDefaults())
+	end := time.Duration(0)
+	for i, n := range s.sc.Nodes {
+		bound := min(s.sc.bound(i)*limit, maxTime.Seconds()*limit)
+		end = max(end, n.Arrive+time.Duration(bound*float64(time.Second))+time.Minute)
+	}
+	for s.waiting > 0 {
+		if !s.step() || s.now > end {
+			return Result{}, fmt.Errorf("swarmsim: %d nodes are stuck at %v", s.waiting, s.now)
+		}
+	}
+	return s.summary(), nil
+}
+
+func newSim(sc Scenario) *sim {
+	s := &sim{sc: sc, oneWay: sc.RTT / 2, byID: map[string]*node{}, blobIndex: map[string]int{}}
+	s.rand = s.source(1 << 32)
+	pieceTime := seconds(float64(sc.PieceSize) / sc.Rate)
+	s.snapshotEvery = max(time.Millisecond, min(sc.SnapshotEvery, pieceTime))
+	s.stall = max(500*time.Millisecond, min(time.Second, 3*pieceTime))
+	s.heard = make([]heard, len(sc.Nodes)+1)
+	for i := range len(sc.Nodes) + 1 {
+		n := newNode(s, i)
+		s.nodes = append(s.nodes, n)
+		s.byID[n.id] = n
+	}
+	s.seed = s.nodes[len(sc.Nodes)]
+	for _, b := range s.seed.blobs {
+		s.blobIndex[b.id] = b.index
+	}
+	for i, n := range sc.Nodes {
+		s.at(n.Arrive+sc.RTT, i, func(i int) { s.join(s.nodes[i]) })
+		if n.Dies > 0 {
+			s.at(n.Dies, i, func(i int) { s.nodes[i].fallSilent(true) })
+		}
+		if n.Freezes > 0 {
+			s.at(n.Freezes, i, func(i int) { s.nodes[i].fallSilent(false) })
+		}
+	}
+	s.waiting = len(sc.Nodes)
+	s.readUpstream()
+	s.after(tick, s.tick)
+	if sc.SampleEvery > 0 {
+		s.after(0, s.sample)
+	}
+	return s
+}
+
+// source returns a source of chance of its own for each use.
+func (s *sim) source(use uint64) *rand.Rand { return rand.New(rand.NewPCG(s.sc.Seed, use)) }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// readUpstream gives the seed its pieces: of all blobs in turn, in order.
+func (s *sim) readUpstream() {
+	start := s.sc.Nodes[0].Arrive
+	for _, n := range s.sc.Nodes {
+		start = min(start, n.Arrive)
+	}
+	took := 0
+	for i := range slices.Max(s.sc.Blobs) {
+		for _, b := range s.seed.blobs {
+			if i < s.sc.Blobs[b.index] {
+				took++
+				read := float64(took) * float64(s.sc.PieceSize) / s.sc.UpstreamRate
+				s.at(start+seconds(read), i, func(i int) { s.seed.hold(b, i) })
+			}
+		}
+	}
+}
+
+// tail is how many bytes before its end a transfer gives its slots back.
+func (s *sim) tail(rate float64) float64 {
+	size := float64(s.sc.PieceSize)
+	return min(size/2, max(size*s.sc.Tail, s.sc.TailTrips*s.sc.RTT.Seconds()*rate))
+}
+
+// tick is what every node does now and then.
+func (s *sim) tick(int) {
+	for _, n := range s.members {
+		if !n.silent {
+			s.attend(n)
+			n.adapt()
+		}
+	}
+	s.seed.adapt()
+	s.after(tick, s.tick)
+}
+
+// adapt sets the number of slots by what the link moved.
+func (n *node) adapt() {
+	for _, f := range n.outs {
+		f.settle()
+	}
+	for _, f := range n.ins {
+		f.settle()
+	}
+	moved := n.sent + n.got
+	rate := (moved - n.moved) / tick.Seconds()
+	n.moved = moved
+	n.best = max(rate, n.best*0.999)
+	n.picker.Adapt(rate, n.best)
+	n.slotsChanged()
+	n.pump()
+}
+
+// finished counts a node that has all.
+func (s *sim) finished(n *node) {
+	if !n.seed {
+		s.waiting--
+	}
+}
+
+// expect counts again who may still finish.
+func (s *sim) expect() {
+	s.waiting = 0
+	for _, n := range s.nodes {
+		if !n.seed && !n.silent && n.missing > 0 {
+			s.waiting++
+		}
+	}
+}
