@@ -76,7 +76,7 @@ func (f *flow) settle() {
 func (f *flow) retime() {
 	f.settle()
 	f.rate = min(f.from.up/float64(len(f.from.outs)), f.to.down/float64(len(f.to.ins)))
-	f.due = f.at + time.Duration(math.Ceil(max(0, f.left-f.mark)/f.rate*1e9))
+	f.due = f.at + seconds(max(0, f.left-f.mark)/f.rate) + 1 // rounded up
 	if f.due < f.queued {
 		f.version++
 		f.queued = f.due

@@ -141,6 +141,7 @@ func (n *node) rewindow() {
 	}
 	for ; n.opened < len(n.blobs) && open < n.s.sc.Parallel; n.opened++ {
 		n.blobs[n.opened].open = true
+		n.tell(n.blobs[n.opened])
 		open++
 	}
 	for _, b := range n.blobs[:n.opened] {

@@ -39,7 +39,13 @@ func (s *sim) sample(int) {
 		x.Held = append(x.Held, s.sc.pieces()-n.missing)
 	}
 	s.result.Samples = append(s.result.Samples, x)
-	s.after(s.sc.SampleEvery, s.sample)
+}
+
+func (s *sim) sampleOn(int) {
+	s.sample(0)
+	if len(s.result.Samples)*len(s.sc.Nodes) < maxSamples {
+		s.after(s.sc.SampleEvery, s.sampleOn)
+	}
 }
 
 func (s *sim) summary() Result {

@@ -1,8 +1,9 @@
 package swarmsim
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -12,8 +13,8 @@ type Scenario struct {
 	// Rate is what every link carries in each direction, the seed's included,
 	// in bytes per second.
 	Rate float64 `json:"rate"`
-	// UpstreamRate is how fast the seed gets the blobs, in order and all at
-	// once, in bytes per second; 0 means Rate.
+	// UpstreamRate is how fast the seed gets the pieces in order, of as many
+	// blobs in turn as a node has open, in bytes per second; 0 means Rate.
 	UpstreamRate float64 `json:"upstream_rate,omitempty"`
 	// Blobs are the numbers of pieces of the blobs, in the order in which
 	// every node wants them.
@@ -45,6 +46,12 @@ type Scenario struct {
 	// is sooner; 0 means 5 % and 2, as in the engine.
 	Tail      float64 `json:"tail,omitempty"`
 	TailTrips float64 `json:"tail_trips,omitempty"`
+	// Patience is after how many times of a piece, at the rate of its own
+	// link, a node gives the slot of a transfer back although it is not nearly
+	// done; 0 means never, as in the engine.
+	Patience float64 `json:"patience,omitempty"`
+	// FixedSlots leaves the number of slots as it is at the start.
+	FixedSlots bool `json:"fixed_slots,omitempty"`
 }
 
 // Node is one peer of a [Scenario].
@@ -71,10 +78,11 @@ const (
 	maxNodes  = 10_000
 	maxBlobs  = 256
 	maxPieces = 1 << 16 // of one blob
-	maxHeld   = 1 << 25 // pieces on all nodes together
+	maxHeld   = 1 << 23 // pieces on all nodes together
 	maxRate   = 1e12
 	maxTime   = 24 * time.Hour
 	maxRTT    = offerTimeout / 2
+	maxEvents = 1 << 28
 )
 
 // Validate says what is wrong with a scenario.
@@ -98,26 +106,28 @@ func (sc Scenario) Validate() error {
 	if sc.PieceSize < 1 || sc.PieceSize > 1<<30 {
 		return fmt.Errorf("swarmsim: piece_size is %d: 1 to %d bytes are possible", sc.PieceSize, 1<<30)
 	}
-	if !(sc.Rate >= 1 && sc.Rate <= maxRate) {
-		return fmt.Errorf("swarmsim: rate is %g: 1 to %g bytes per second are possible", sc.Rate, maxRate)
-	}
-	for name, r := range map[string]float64{"upstream_rate": sc.UpstreamRate, "tail": sc.Tail, "tail_trips": sc.TailTrips} {
-		if err := checkRate(name, r); err != nil {
-			return err
-		}
-	}
-	for name, n := range map[string]int{"parallel": sc.Parallel, "neighbours": sc.Neighbours, "entry": sc.Entry, "window": sc.Window} {
-		if n < 0 || n > maxHeld {
-			return fmt.Errorf("swarmsim: %s is %d: 0 to %d are possible", name, n, maxHeld)
-		}
+	if sc.Rate == 0 {
+		return errors.New("swarmsim: rate is missing")
 	}
 	if sc.RTT < 0 || sc.RTT > maxRTT {
 		return fmt.Errorf("swarmsim: rtt_ns is %v: 0 to %v are possible", sc.RTT, maxRTT)
 	}
-	if err := checkTime("sample_every_ns", sc.SampleEvery); err != nil {
-		return err
+	if sc.SampleEvery != 0 && sc.SampleEvery < time.Millisecond {
+		return fmt.Errorf("swarmsim: sample_every_ns is %v: 0, or at least 1ms", sc.SampleEvery)
 	}
-	if err := checkTime("snapshot_every_ns", sc.SnapshotEvery); err != nil {
+	if err := cmp.Or(
+		checkReal("rate", sc.Rate, 1, maxRate),
+		checkReal("upstream_rate", sc.UpstreamRate, 1, maxRate),
+		checkReal("tail", sc.Tail, 1e-3, 1),
+		checkReal("tail_trips", sc.TailTrips, 1e-3, 1e3),
+		checkReal("patience", sc.Patience, 1e-3, 1e3),
+		checkCount("parallel", sc.Parallel),
+		checkCount("neighbours", sc.Neighbours),
+		checkCount("entry", sc.Entry),
+		checkCount("window", sc.Window),
+		checkTime("sample_every_ns", sc.SampleEvery),
+		checkTime("snapshot_every_ns", sc.SnapshotEvery),
+	); err != nil {
 		return err
 	}
 	for i, n := range sc.Nodes {
@@ -129,15 +139,13 @@ func (sc Scenario) Validate() error {
 }
 
 func (n Node) validate() error {
-	for name, d := range map[string]time.Duration{"arrive_ns": n.Arrive, "dies_ns": n.Dies, "freezes_ns": n.Freezes} {
-		if err := checkTime(name, d); err != nil {
-			return err
-		}
-	}
-	if err := checkRate("up", n.Up); err != nil {
-		return err
-	}
-	return checkRate("down", n.Down)
+	return cmp.Or(
+		checkTime("arrive_ns", n.Arrive),
+		checkTime("dies_ns", n.Dies),
+		checkTime("freezes_ns", n.Freezes),
+		checkReal("up", n.Up, 1, maxRate),
+		checkReal("down", n.Down, 1, maxRate),
+	)
 }
 
 func checkTime(name string, d time.Duration) error {
@@ -147,10 +155,17 @@ func checkTime(name string, d time.Duration) error {
 	return nil
 }
 
-// checkRate allows 0, which stands for a default.
-func checkRate(name string, r float64) error {
-	if math.IsNaN(r) || r < 0 || r > maxRate || r > 0 && r < 1e-3 {
-		return fmt.Errorf("swarmsim: %s is %g: 0, or 0.001 to %g are possible", name, r, maxRate)
+func checkCount(name string, n int) error {
+	if n < 0 || n > maxHeld {
+		return fmt.Errorf("swarmsim: %s is %d: 0 to %d are possible", name, n, maxHeld)
+	}
+	return nil
+}
+
+// checkReal allows 0, which stands for a default.
+func checkReal(name string, v, least, most float64) error {
+	if v != 0 && !(v >= least && v <= most) { // NaN is neither
+		return fmt.Errorf("swarmsim: %s is %g: 0, or %g to %g are possible", name, v, least, most)
 	}
 	return nil
 }

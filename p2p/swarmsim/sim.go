@@ -33,21 +33,42 @@ const limit = 100
 // Run plays a scenario to its end: until every node has all pieces, is dead or
 // is frozen. A scenario that is not valid, or does not end, is an error.
 func Run(sc Scenario) (Result, error) {
-	if err := sc.Validate(); err != nil {
+	s, err := play(sc, nil)
+	if err != nil {
 		return Result{}, err
 	}
+	return s.summary(), nil
+}
+
+// play runs a scenario and takes samples at the times of others, or every
+// SampleEvery. What would be sampled after the end is sampled at the end.
+func play(sc Scenario, times []Sample) (*sim, error) {
+	if err := sc.Validate(); err != nil {
+		return nil, err
+	}
 	s := newSim(sc.withDefaults())
+	switch {
+	case len(times) > 0:
+		for _, x := range times {
+			s.at(seconds(x.At), 0, s.sample)
+		}
+	case sc.SampleEvery > 0:
+		s.after(0, s.sampleOn)
+	}
 	end := time.Duration(0)
 	for i, n := range s.sc.Nodes {
 		bound := min(s.sc.bound(i)*limit, maxTime.Seconds()*limit)
 		end = max(end, n.Arrive+time.Duration(bound*float64(time.Second))+time.Minute)
 	}
 	for s.waiting > 0 {
-		if !s.step() || s.now > end {
-			return Result{}, fmt.Errorf("swarmsim: %d nodes are stuck at %v", s.waiting, s.now)
+		if !s.step() || s.now > end || s.ran > maxEvents {
+			return nil, fmt.Errorf("swarmsim: %d nodes are stuck at %v", s.waiting, s.now)
 		}
 	}
-	return s.summary(), nil
+	for len(s.result.Samples) < len(times) {
+		s.sample(0)
+	}
+	return s, nil
 }
 
 func newSim(sc Scenario) *sim {
@@ -78,30 +99,31 @@ func newSim(sc Scenario) *sim {
 	s.waiting = len(sc.Nodes)
 	s.readUpstream()
 	s.after(tick, s.tick)
-	if sc.SampleEvery > 0 {
-		s.after(0, s.sample)
-	}
 	return s
 }
 
 // source returns a source of chance of its own for each use.
 func (s *sim) source(use uint64) *rand.Rand { return rand.New(rand.NewPCG(s.sc.Seed, use)) }
 
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+// seconds is a time that is never so long that adding some overflows.
+func seconds(s float64) time.Duration { return time.Duration(min(s, 1e9) * float64(time.Second)) }
 
-// readUpstream gives the seed its pieces: of all blobs in turn, in order.
+// readUpstream gives the seed its pieces: of the first blobs in turn, as many
+// as a node has open, each in order.
 func (s *sim) readUpstream() {
 	start := s.sc.Nodes[0].Arrive
 	for _, n := range s.sc.Nodes {
 		start = min(start, n.Arrive)
 	}
-	took := 0
-	for i := range slices.Max(s.sc.Blobs) {
-		for _, b := range s.seed.blobs {
-			if i < s.sc.Blobs[b.index] {
-				took++
-				read := float64(took) * float64(s.sc.PieceSize) / s.sc.UpstreamRate
-				s.at(start+seconds(read), i, func(i int) { s.seed.hold(b, i) })
+	blobs, read := slices.Clone(s.seed.blobs), make([]int, len(s.seed.blobs))
+	for took := 1; len(blobs) > 0; {
+		open := slices.Clone(blobs[:min(len(blobs), s.sc.Parallel)])
+		for _, b := range open {
+			at := float64(took) * float64(s.sc.PieceSize) / s.sc.UpstreamRate
+			s.at(start+seconds(at), read[b.index], func(i int) { s.seed.hold(b, i) })
+			took++
+			if read[b.index]++; read[b.index] == s.sc.Blobs[b.index] {
+				blobs = without(blobs, b)
 			}
 		}
 	}
@@ -137,7 +159,9 @@ func (n *node) adapt() {
 	rate := (moved - n.moved) / tick.Seconds()
 	n.moved = moved
 	n.best = max(rate, n.best*0.999)
-	n.picker.Adapt(rate, n.best)
+	if !n.s.sc.FixedSlots {
+		n.picker.Adapt(rate, n.best)
+	}
 	n.slotsChanged()
 	n.pump()
 }

@@ -1,31 +1,43 @@
 package swarmsim
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// gigabit carries a piece of 256 KiB in 2.1 ms.
-const gigabit = 125e6
+// rate carries a piece of 256 KiB in 21 ms, forty times the round trip.
+const rate = 12.5e6
 
 // crowd is n nodes that arrive at once and want one blob of 256 pieces.
 func crowd(n int) Scenario {
 	return Scenario{
-		Nodes: Crowd(n), Rate: gigabit, Blobs: []int{256}, PieceSize: 256 << 10,
+		Nodes: Crowd(n), Rate: rate, Blobs: []int{256}, PieceSize: 256 << 10,
 		RTT: 500 * time.Microsecond, Seed: 1,
 	}
 }
+
+// halfway is when half of a crowd's bytes have come, at best.
+var halfway = seconds(crowd(1).bytes() / rate / 2)
 
 func run(t *testing.T, sc Scenario) Result {
 	t.Helper()
 	start := time.Now()
 	r, err := Run(sc)
 	require.NoError(t, err)
-	t.Logf("last %.3f mean %.3f seed %.2f wasted %.3f have %d busy %d uplink %.2f; %d events in %v",
+	t.Logf("last %.3f mean %.3f seed %.2f wasted %.4f have %d busy %d uplink %.2f; %d events in %v",
 		r.Last, r.Mean, r.Seed, r.Wasted, r.RejectedHave, r.RejectedBusy, r.Uplink, r.Events, time.Since(start).Round(time.Millisecond))
 	return r
+}
+
+func worst(ratios []float64) float64 {
+	w := 0.0
+	for _, r := range ratios {
+		w = max(w, r)
+	}
+	return w
 }
 
 func TestACrowdFinishesNearItsBound(t *testing.T) {
@@ -33,5 +45,105 @@ func TestACrowdFinishesNearItsBound(t *testing.T) {
 		r := run(t, crowd(n))
 		require.LessOrEqual(t, r.Last, 1.12, "%d nodes", n)
 		require.LessOrEqual(t, r.Seed, 1.2, "%d nodes", n)
+		require.NotContains(t, r.Finish, 0.0)
 	}
+}
+
+func TestTheSameSeedGivesTheSameResult(t *testing.T) {
+	sc := crowd(24)
+	sc.SampleEvery = 500 * time.Millisecond
+	sc.Nodes[3].Dies, sc.Nodes[4].Freezes, sc.Nodes[5].Arrive = halfway, halfway, halfway
+	encoded := func() string {
+		r, err := Run(sc)
+		require.NoError(t, err)
+		data, err := json.Marshal(r)
+		require.NoError(t, err)
+		return string(data)
+	}
+	first := encoded()
+	require.Equal(t, first, encoded())
+	sc.Seed++
+	require.NotEqual(t, first, encoded())
+}
+
+func TestLayersInTheSameOrderFinishNearTheBound(t *testing.T) {
+	sc := crowd(16)
+	sc.Blobs = []int{32, 32, 32, 32, 32, 32, 32, 32}
+	require.LessOrEqual(t, run(t, sc).Last, 1.12)
+	sc.Parallel = 3
+	require.LessOrEqual(t, run(t, sc).Last, 1.12)
+}
+
+func TestThoseWhoArriveLaterAreNotMuchSlower(t *testing.T) {
+	sc := crowd(16)
+	for i := range sc.Nodes {
+		sc.Nodes[i].Arrive = 2 * halfway * time.Duration(i) / 15
+	}
+	r := run(t, sc)
+	require.LessOrEqual(t, r.Last, 1.35)
+	require.LessOrEqual(t, r.Mean, 1.08)
+}
+
+// A piece of a slow node takes a slot of a fast one for ten times as long as
+// another, and slots that were opened meanwhile stay open. It helps to give the
+// slot of a transfer that takes long to the next one.
+func TestSlowNodesDoNotHoldBackOthersForLong(t *testing.T) {
+	sc := crowd(16)
+	for i := range 2 {
+		sc.Nodes[i].Up, sc.Nodes[i].Down = rate/10, rate/10
+	}
+	r := run(t, sc)
+	require.LessOrEqual(t, worst(r.Ratio[2:]), 1.60)
+
+	sc.Patience, sc.FixedSlots = 2, true
+	r = run(t, sc)
+	require.LessOrEqual(t, worst(r.Ratio[2:]), 1.25)
+}
+
+func TestADeadNodeDoesNotHoldBackOthers(t *testing.T) {
+	sc := crowd(16)
+	sc.Nodes[0].Dies = halfway
+	r := run(t, sc)
+	require.Zero(t, r.Finish[0])
+	require.LessOrEqual(t, worst(r.Ratio), 1.20)
+}
+
+func TestAFrozenNodeDoesNotHoldBackOthers(t *testing.T) {
+	sc := crowd(16)
+	sc.Nodes[0].Freezes = halfway
+	r := run(t, sc)
+	require.Zero(t, r.Finish[0])
+	require.LessOrEqual(t, worst(r.Ratio), 1.20)
+}
+
+func TestASwarmIsAsFastAsItsUpstream(t *testing.T) {
+	sc := crowd(16)
+	sc.UpstreamRate = 0.3 * rate
+	require.LessOrEqual(t, run(t, sc).Last, 1.06)
+}
+
+// The entry peers die together, and the seed has to find others.
+func TestTheSeedReplacesItsEntryPeers(t *testing.T) {
+	sc := crowd(24)
+	sc.Entry = 2
+	sc.Nodes[0].Dies, sc.Nodes[1].Freezes = halfway, halfway
+	r := run(t, sc)
+	for _, took := range r.Finish[2:] {
+		require.NotZero(t, took)
+	}
+}
+
+func TestANodeAloneGetsAllFromTheSeed(t *testing.T) {
+	r := run(t, crowd(1))
+	require.InDelta(t, 1, r.Seed, 1e-6)
+	require.LessOrEqual(t, r.Last, 1.06)
+}
+
+func TestNoByteIsLost(t *testing.T) {
+	sc := crowd(8)
+	r := run(t, sc)
+	require.Zero(t, r.Wasted)
+	took := worst(r.Finish)
+	sent := r.Uplink*rate*took*8 + r.Seed*sc.bytes()
+	require.InDelta(t, 1, sent/(8*sc.bytes()), 1e-3)
 }

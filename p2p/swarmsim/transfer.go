@@ -99,6 +99,10 @@ func (t *transfer) send() {
 	tail := t.s.tail(min(t.from.up, t.to.down))
 	t.f = t.s.startFlow(t.from, t.to, t.size, tail)
 	t.f.reached = t.nearlyDone
+	if p := t.s.sc.Patience; p > 0 {
+		t.s.after(seconds(p*t.size/t.from.up), func(int) { t.endUpload() })
+		t.s.after(seconds(p*t.size/t.to.down), func(int) { t.endDownload() })
+	}
 }
 
 // nearlyDone gives the slots back, so that the next piece can follow without a
