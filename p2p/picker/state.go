@@ -32,6 +32,7 @@ type neighbour struct {
 	free  bool   // would take a piece
 	quiet bool   // not heard of for a while
 	views []view // by the slot of the blob
+	first [1]view
 }
 
 // view returns the view of a blob, nil if there is none.
@@ -75,6 +76,7 @@ func New(seed bool, rand *rand.Rand) *State {
 func (s *State) AddNeighbour(id string) {
 	s.RemoveNeighbour(id)
 	n := &neighbour{id: id}
+	n.views = n.first[:0] // the views of one blob need no more memory
 	s.neighbours[id] = n
 	i, _ := slices.BinarySearchFunc(s.nodeOrder, id, byID)
 	s.nodeOrder = slices.Insert(s.nodeOrder, i, n)
@@ -190,11 +192,14 @@ func (s *State) Observe(id, blobID string, snap Snapshot) {
 	v.lonely, v.starved = snap.Lonely, snap.Starved
 	have, want := words(snap.Have.Words()), words(snap.Want.Words())
 	for k, held := range v.have {
-		before := held | v.sent[k]
-		v.have[k], v.want[k] = have.word(k), want.word(k)
-		// What it wants again after it was sent has been lost on the way.
-		v.sent[k] &^= v.want[k]
-		after := v.have[k] | v.sent[k]
+		h, w, sent := have.word(k), want.word(k), v.sent[k]
+		if h == held && w == v.want[k] && w&sent == 0 {
+			continue // most of a blob is as it was
+		}
+		before := held | sent
+		sent &^= w // what it wants again after it was sent has been lost on the way
+		v.have[k], v.want[k], v.sent[k] = h, w, sent
+		after := h | sent
 		if !n.quiet {
 			b.count(k, after&^before, 1)
 			b.count(k, before&^after, -1)
