@@ -162,19 +162,14 @@ func (t *transfer) breakOff(silent *node) {
 		s.result.Wasted += t.size - t.f.left
 		t.sendEnd = true
 	}
-	wait := s.oneWay
-	switch {
-	case silent == t.from:
-		if !silent.dead {
-			wait = s.stall
-		}
-		s.after(wait, func(int) { t.giveUp() })
-	default:
-		if !silent.dead {
-			wait = uploadStall
-		}
-		s.after(wait, func(int) { t.takeBack() })
+	end, wait := t.takeBack, uploadStall
+	if silent == t.from {
+		end, wait = t.giveUp, s.stall
 	}
+	if silent.dead {
+		wait = s.oneWay
+	}
+	s.after(wait, func(int) { end() })
 }
 
 // giveUp lets the receiver ask others for the piece.
