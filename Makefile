@@ -37,8 +37,10 @@ test-e2e: build ## black-box tests with real containerds and registries in netwo
 	hack/go-test -tags e2e -count 1 -timeout 35m ./integration/...
 
 .PHONY: bench-node
-bench-node: build ## one node without peers against a direct download
+bench-node: build ## one node against direct downloads, nginx and docker-registry
+	hack/install bench
 	go run ./integration/benchnode
+	go test -run '^$$' -bench Pull ./supernode
 
 .PHONY: lint
 lint: tools ## gofumpt, go vet, golangci-lint

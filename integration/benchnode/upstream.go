@@ -10,14 +10,16 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 )
 
-// upstream is a registry of blobs in files.
+// upstream is a registry of blobs in files, and of a manifest in memory.
 type upstream struct {
 	dir    string
 	host   string
 	server *http.Server
 	blobs  map[int64]string // by size
+	image  *image
 }
 
 func startUpstream(dir string) (*upstream, error) {
@@ -29,7 +31,16 @@ func startUpstream(dir string) (*upstream, error) {
 	if err := os.MkdirAll(u.dir, 0o755); err != nil {
 		return nil, err
 	}
+	if u.image, err = newImage(); err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+u.image.path(), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", manifestType)
+		w.Header().Set("Content-Length", strconv.Itoa(len(u.image.manifest)))
+		w.Header().Set("Docker-Content-Digest", path.Base(u.image.path()))
+		_, _ = w.Write(u.image.manifest)
+	})
 	mux.HandleFunc("GET /v2/bench/blobs/{digest}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/octet-stream")
 		http.ServeFile(w, r, filepath.Join(u.dir, path.Base(r.PathValue("digest"))))
