@@ -23,6 +23,7 @@ func main() {
 	flag.IntVar(&b.runs, "runs", 5, "runs of each measurement")
 	flag.Int64Var(&b.size, "size", 1<<30, "bytes of the large blob; peers exchange one of a quarter of that")
 	flag.DurationVar(&b.load, "load", 5*time.Second, "how long wrk asks for a manifest; whole seconds")
+	flag.StringVar(&b.only, "only", "", "the one part to measure: cold, warm, peers or manifests")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -44,6 +45,7 @@ type bench struct {
 	runs   int
 	size   int64
 	load   time.Duration
+	only   string
 
 	up    *upstream
 	dir   string
@@ -51,6 +53,9 @@ type bench struct {
 }
 
 func (b *bench) run(ctx context.Context) error {
+	if b.runs < 1 || b.size < 4*mib || b.load < time.Second {
+		return fmt.Errorf("it takes a run, 4 MiB and a second at least")
+	}
 	dir, err := os.MkdirTemp("", "benchnode")
 	if err != nil {
 		return err
@@ -61,19 +66,27 @@ func (b *bench) run(ctx context.Context) error {
 		return err
 	}
 	defer b.up.close()
+	measured := false
 	for _, part := range []struct {
-		what    string
+		name    string
 		measure func(context.Context) error
 	}{
-		{"cold blobs", b.cold},
-		{"warm blobs", b.warm},
-		{"uploads to peers", b.peers},
+		{"cold", b.cold},
+		{"warm", b.warm},
+		{"peers", b.peers},
 		{"manifests", b.manifests},
 	} {
-		fmt.Fprintln(os.Stderr, "measuring", part.what)
-		if err := part.measure(ctx); err != nil {
-			return fmt.Errorf("%s: %w", part.what, err)
+		if b.only != "" && b.only != part.name {
+			continue
 		}
+		measured = true
+		fmt.Fprintln(os.Stderr, "measuring", part.name)
+		if err := part.measure(ctx); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	if !measured {
+		return fmt.Errorf("there is no part %q", b.only)
 	}
 	return b.table.print(os.Stdout)
 }
