@@ -43,18 +43,22 @@ func (b *bench) coldLatency(ctx context.Context, through string) error {
 }
 
 func (b *bench) coldThroughput(ctx context.Context, through string) error {
-	var direct, intoFile, shoal, cpu, floors []time.Duration
+	var direct, intoFile, shoal, cpu, floors, fileFloors []time.Duration
 	for range b.runs {
 		s, err := b.coldRun(ctx, through, b.size, verified)
 		if err != nil {
 			return err
 		}
-		f, err := floor(b.size)
+		f, err := floor(b.size, nil)
+		if err != nil {
+			return err
+		}
+		ff, err := b.floorIntoFile()
 		if err != nil {
 			return err
 		}
 		direct, intoFile, shoal = append(direct, s.direct), append(intoFile, s.intoFile), append(shoal, s.shoal)
-		cpu, floors = append(cpu, s.cpu), append(floors, f)
+		cpu, floors, fileFloors = append(cpu, s.cpu), append(floors, f), append(fileFloors, ff)
 	}
 	throughput := row{what: fmt.Sprintf("cold %d MiB blob", b.size/mib), through: through, against: "direct, verified by the client"}
 	used := row{what: "CPU of a cold blob", through: through, against: "floor: receive, SHA-256, send"}
@@ -70,6 +74,10 @@ func (b *bench) coldThroughput(ctx context.Context, through string) error {
 		b.table.throughput(throughput, b.size, median(shoal), median(intoFile))
 	}
 	b.table.cpu(used, b.size, mean(cpu), mean(floors))
+	if through != storesNothing {
+		used.goal, used.against = "", "floor: receive, SHA-256, write to a file, send"
+		b.table.cpu(used, b.size, mean(cpu), mean(fileFloors))
+	}
 	return nil
 }
 

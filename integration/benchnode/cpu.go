@@ -60,12 +60,23 @@ func cpuOf(pids []int) (sum time.Duration, err error) {
 	return sum, nil
 }
 
+// floorIntoFile is the floor of a relay that keeps what it passes on.
+func (b *bench) floorIntoFile() (time.Duration, error) {
+	f, err := os.CreateTemp(b.dir, "floor")
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	return floor(b.size, f)
+}
+
 // floor is the CPU time that no relay can do without that verifies what it
-// passes on: it receives n bytes from a loopback socket, hashes them, and sends
-// them to another. One thread does that in blocking system calls, and only its
-// time counts, not that of the two ends: there is no HTTP in it, no scheduler
-// and no disk.
-func floor(n int64) (time.Duration, error) {
+// passes on: it receives n bytes from a loopback socket, hashes them, writes
+// them to a file if there is one, and sends them to another socket. One thread
+// does that in blocking system calls, and only its time counts, not that of the
+// two ends: there is no HTTP in it and no scheduler.
+func floor(n int64, file *os.File) (time.Duration, error) {
 	source, in, err := tcpPair()
 	if err != nil {
 		return 0, err
@@ -107,11 +118,11 @@ func floor(n int64) (time.Duration, error) {
 		return 0, err
 	}
 	defer to.Close()
-	return relay(int(from.Fd()), int(to.Fd()), n)
+	return relay(int(from.Fd()), int(to.Fd()), n, file)
 }
 
 // relay returns the CPU time of its thread.
-func relay(from, to int, n int64) (time.Duration, error) {
+func relay(from, to int, n int64, file *os.File) (time.Duration, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	before, err := threadCPU()
@@ -129,6 +140,11 @@ func relay(from, to int, n int64) (time.Duration, error) {
 			return 0, io.ErrUnexpectedEOF
 		}
 		h.Write(buf[:got])
+		if file != nil {
+			if _, err := file.Write(buf[:got]); err != nil {
+				return 0, err
+			}
+		}
 		for part := buf[:got]; len(part) > 0; {
 			sent, err := syscall.Write(to, part)
 			if err != nil {

@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -54,7 +55,7 @@ type bench struct {
 
 func (b *bench) run(ctx context.Context) error {
 	if b.runs < 1 || b.size < 4*mib || b.load < time.Second {
-		return fmt.Errorf("it takes a run, 4 MiB and a second at least")
+		return errors.New("it takes a run, 4 MiB and a second at least")
 	}
 	dir, err := os.MkdirTemp("", "benchnode")
 	if err != nil {

@@ -54,7 +54,7 @@ func (b *bench) warm(ctx context.Context) error {
 			}
 			took[i], cpu[i] = append(took[i], t), append(cpu[i], after-before)
 		}
-		f, err := floor(b.size)
+		f, err := floor(b.size, nil)
 		if err != nil {
 			return err
 		}
