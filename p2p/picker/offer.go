@@ -1,5 +1,7 @@
 package picker
 
+import "time"
+
 // Offer is a piece held out to a neighbour. It occupies an upload slot.
 type Offer struct {
 	Node  string
@@ -13,31 +15,16 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 	if s.uploads >= s.slots {
 		return Offer{}, false
 	}
-	best, ties := 0, 0
+	// First the neighbour, then the piece: were the rarest piece of all taken,
+	// who fell behind would be served last, and fall further behind.
+	nodes := 0
 	for _, n := range s.nodeOrder {
 		if !n.free || n.quiet {
 			continue
 		}
-		for _, b := range s.blobOrder {
-			v := n.view(b)
-			if v == nil {
-				continue
-			}
-			for k, held := range b.have.Words() {
-				for word := v.want[k] & held; word != 0; {
-					i := next(&word, k)
-					score := s.score(b, v, i)
-					if score < 0 || ties > 0 && score > best {
-						continue
-					}
-					if ties == 0 || score < best {
-						best, ties = score, 0
-					}
-					// Each of the ties is kept with equal chance.
-					if ties++; s.rand.IntN(ties) == 0 {
-						o, ok = Offer{Node: n.id, Blob: b.id, Piece: i}, true
-					}
-				}
+		if p, found := s.rarest(n); found {
+			if nodes++; s.rand.IntN(nodes) == 0 {
+				o, ok = p, true
 			}
 		}
 	}
@@ -46,11 +33,40 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 		n, b := s.neighbours[o.Node], s.blobs[o.Blob]
 		v := n.view(b)
 		v.want.remove(o.Piece)
+		v.sending.add(o.Piece)
 		if !v.have.has(o.Piece) && !v.sent.has(o.Piece) {
 			v.sent.add(o.Piece)
 			b.copies[o.Piece]++
 		}
 		n.free = false // until it says so again
+	}
+	return o, ok
+}
+
+// rarest picks the piece with the fewest copies that a neighbour wants, with
+// equal chance among equals.
+func (s *State) rarest(n *neighbour) (o Offer, ok bool) {
+	best, ties := 0, 0
+	for _, b := range s.blobOrder {
+		v := n.view(b)
+		if v == nil {
+			continue
+		}
+		for k, held := range b.have.Words() {
+			for word := v.want[k] & held; word != 0; {
+				i := next(&word, k)
+				score := s.score(b, v, i)
+				if score < 0 || ties > 0 && score > best {
+					continue
+				}
+				if ties == 0 || score < best {
+					best, ties = score, 0
+				}
+				if ties++; s.rand.IntN(ties) == 0 {
+					o, ok = Offer{Node: n.id, Blob: b.id, Piece: i}, true
+				}
+			}
+		}
 	}
 	return o, ok
 }
@@ -87,6 +103,7 @@ func (s *State) Lost(o Offer, why Reason) {
 	if v == nil {
 		return
 	}
+	v.sending.remove(o.Piece)
 	if why == Have {
 		// The next snapshot tells whether it holds it; until then nobody
 		// offers it again.
@@ -99,6 +116,17 @@ func (s *State) Lost(o Offer, why Reason) {
 		}
 	}
 	v.want.add(o.Piece)
+}
+
+// Delivered says that the piece of an offer has left for its receiver, whole.
+func (s *State) Delivered(o Offer) {
+	n, b := s.neighbours[o.Node], s.blobs[o.Blob]
+	if n == nil || b == nil {
+		return
+	}
+	if v := n.view(b); v != nil {
+		v.sending.remove(o.Piece)
+	}
 }
 
 // EndUpload gives an upload slot back: the transfer is done, nearly done, or
@@ -145,20 +173,24 @@ func (s *State) CanOffer() bool { return s.uploads < s.slots }
 // Free reports whether the node would take a piece now.
 func (s *State) Free() bool { return s.downloads < s.slots }
 
-// Idle reports whether no transfer holds a slot.
-func (s *State) Idle() bool { return s.downloads == 0 && s.uploads == 0 }
+// How many transfers run at once in each direction. With one, the link idles
+// while the next is agreed upon; with more than needed, a piece takes longer
+// until it can be passed on.
+const (
+	MinSlots = 2
+	MaxSlots = 4
+)
 
-// MaxSlots is how many transfers run at most in each direction.
-const MaxSlots = 4
-
-// Adapt sets the number of slots for the next while: one more if all were busy
-// and yet moved under 40 % of the best rate that the link has shown; one again
-// once nothing moves. Rates are in bytes per second.
-func (s *State) Adapt(rate, best float64) {
-	switch {
-	case s.Idle():
-		s.slots = 1
-	case s.slots < MaxSlots && s.downloads+s.uploads >= s.slots && rate > 0 && rate < 0.4*best:
-		s.slots++
+// Slots returns how many slots a node needs where agreeing on a transfer takes
+// trip, and a piece takes piece to pass the link alone: what is under way must
+// outlast what is being agreed upon.
+func Slots(trip, piece time.Duration) int {
+	n := MaxSlots
+	if piece > 0 {
+		n = 1 + int((4*trip+piece-1)/piece)
 	}
+	return min(max(n, MinSlots), MaxSlots)
 }
+
+// SetSlots sets the number of slots. Transfers that run are not ended.
+func (s *State) SetSlots(n int) { s.slots = n }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -23,6 +24,7 @@ func set(n int, pieces ...int) *piece.Bitfield {
 
 func TestSenderOffersTheRarestPieceToAFreeNeighbour(t *testing.T) {
 	s := New(false, source())
+	s.SetSlots(1)
 	s.AddBlob("b", 4)
 	s.Hold("b", 0)
 	s.Hold("b", 1)
@@ -111,6 +113,7 @@ func TestQuietNeighbourCountsForNothing(t *testing.T) {
 
 func TestReceiverTakesOnePieceAtATimeAndNoneTwice(t *testing.T) {
 	s := New(false, source())
+	s.SetSlots(1)
 	s.AddBlob("b", 3)
 	s.Want("b", set(3, 0, 1))
 	require.Equal(t, Have, s.Accept("b", 2), "outside the window")
@@ -146,18 +149,75 @@ func TestADeclinedOfferIsNotForgotten(t *testing.T) {
 	require.True(t, ok)
 }
 
-func TestSlotsOpenOnlyWhileTheLinkIdles(t *testing.T) {
+func TestSlotsGrowWithTheTripAndBoundBothDirections(t *testing.T) {
+	for _, c := range []struct {
+		trip, piece time.Duration
+		slots       int
+	}{
+		{0, 20 * time.Millisecond, MinSlots},
+		{time.Millisecond, 20 * time.Millisecond, MinSlots},
+		{8 * time.Millisecond, 20 * time.Millisecond, 3},
+		{time.Second, 20 * time.Millisecond, MaxSlots},
+		{time.Second, 0, MaxSlots},
+	} {
+		require.Equal(t, c.slots, Slots(c.trip, c.piece), "%v", c)
+	}
 	s := New(false, source())
 	s.AddBlob("b", 9)
 	s.Want("b", piece.Full(9))
-	for want := 1; want <= MaxSlots; want++ {
-		require.Equal(t, Accepted, s.Accept("b", want))
+	for n := 1; n <= MaxSlots; n++ {
+		s.SetSlots(n)
+		require.Equal(t, Accepted, s.Accept("b", n))
 		require.Equal(t, Busy, s.Accept("b", 8))
-		s.Adapt(90, 100)
-		require.Equal(t, Busy, s.Accept("b", 8), "the link is full")
-		s.Adapt(10, 100)
 	}
-	require.Equal(t, Busy, s.Accept("b", 8), "never more than MaxSlots")
+}
+
+func TestWhoFellBehindIsServedLikeTheOthers(t *testing.T) {
+	s := New(false, source())
+	s.AddBlob("b", 8)
+	s.HoldAll("b")
+	for _, id := range []string{"ahead", "behind", "far"} {
+		s.AddNeighbour(id)
+	}
+	served := map[string]int{}
+	for range 300 {
+		s.Observe("ahead", "b", Snapshot{Have: set(8, 0, 1, 2, 3, 4, 5, 6), Want: set(8, 7)})
+		s.Observe("far", "b", Snapshot{Have: set(8, 0, 1, 2, 3, 4, 5), Want: set(8, 6, 7)})
+		s.Observe("behind", "b", Snapshot{Have: set(8), Want: set(8, 0, 1, 2, 3, 4, 5)})
+		for _, id := range []string{"ahead", "behind", "far"} {
+			s.SetFree(id, true)
+		}
+		o, ok := s.NextOffer()
+		require.True(t, ok)
+		served[o.Node]++
+		s.EndUpload()
+		s.Lost(o, Busy)
+	}
+	require.Greater(t, served["behind"], 60, "%v", served)
+}
+
+func TestAnOldSnapshotDoesNotUndoAnOffer(t *testing.T) {
+	s := New(true, source())
+	s.AddBlob("b", 1)
+	s.HoldAll("b")
+	for _, id := range []string{"x", "y"} {
+		s.AddNeighbour(id)
+		s.Observe(id, "b", Snapshot{Have: set(1), Want: set(1, 0)})
+	}
+	s.SetFree("x", true)
+	o, ok := s.NextOffer()
+	require.True(t, ok)
+	s.EndUpload()
+	s.Observe("x", "b", Snapshot{Have: set(1), Want: set(1, 0)}) // said before it heard the offer
+	s.SetFree("x", true)
+	s.SetFree("y", true)
+	_, ok = s.NextOffer()
+	require.False(t, ok, "it is on its way")
+
+	s.Delivered(o)
+	s.Observe("x", "b", Snapshot{Have: set(1), Want: set(1, 0)}) // it broke off
+	_, ok = s.NextOffer()
+	require.True(t, ok)
 }
 
 func TestWindowFollowsTheFirstMissingPiece(t *testing.T) {

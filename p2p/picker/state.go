@@ -48,6 +48,7 @@ func (n *neighbour) view(b *blob) *view {
 type view struct {
 	have, want words
 	sent       words // sent to it; it may not have told yet
+	sending    words // offered to it, or on the way: what it says of these is old
 	lonely     bool  // knows nobody but the seed
 	starved    bool  // wants, and nothing comes
 }
@@ -65,7 +66,7 @@ type blob struct {
 // New returns the state of a node without neighbours and blobs.
 func New(seed bool, rand *rand.Rand) *State {
 	return &State{
-		seed: seed, rand: rand, slots: 1,
+		seed: seed, rand: rand, slots: MinSlots,
 		neighbours: map[string]*neighbour{},
 		blobs:      map[string]*blob{},
 	}
@@ -192,7 +193,7 @@ func (s *State) Observe(id, blobID string, snap Snapshot) {
 	v.lonely, v.starved = snap.Lonely, snap.Starved
 	have, want := words(snap.Have.Words()), words(snap.Want.Words())
 	for k, held := range v.have {
-		h, w, sent := have.word(k), want.word(k), v.sent[k]
+		h, w, sent := have.word(k), want.word(k)&^v.sending[k], v.sent[k]
 		if h == held && w == v.want[k] && w&sent == 0 {
 			continue // most of a blob is as it was
 		}
@@ -210,8 +211,8 @@ func (s *State) Observe(id, blobID string, snap Snapshot) {
 // newView returns a view of a blob of so many pieces of which nothing is known.
 func newView(pieces int) view {
 	size := (pieces + 63) / 64
-	w := make(words, 3*size)
-	return view{have: w[:size:size], want: w[size : 2*size : 2*size], sent: w[2*size:]}
+	w := make(words, 4*size)
+	return view{have: w[:size:size], want: w[size : 2*size : 2*size], sent: w[2*size : 3*size : 3*size], sending: w[3*size:]}
 }
 
 // Forget drops the view of a neighbour that left a blob's swarm.

@@ -35,8 +35,6 @@ type node struct {
 	up, down  float64 // bytes per second
 	outs, ins []*flow
 	sent, got float64 // bytes
-	moved     float64 // sent and got at the last tick
-	best      float64 // best rate of a tick
 }
 
 // blob is what a node has of a blob.

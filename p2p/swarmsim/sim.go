@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/shoal-p2p/shoal/p2p/picker"
 )
 
 // sim is a swarm while it runs.
@@ -147,20 +149,11 @@ func (s *sim) tick(int) {
 	s.after(tick, s.tick)
 }
 
-// adapt sets the number of slots by what the link moved.
+// adapt sets the number of slots.
 func (n *node) adapt() {
-	for _, f := range n.outs {
-		f.settle()
-	}
-	for _, f := range n.ins {
-		f.settle()
-	}
-	moved := n.sent + n.got
-	rate := (moved - n.moved) / tick.Seconds()
-	n.moved = moved
-	n.best = max(rate, n.best*0.999)
 	if !n.s.sc.FixedSlots {
-		n.picker.Adapt(rate, n.best)
+		piece := seconds(float64(n.s.sc.PieceSize) / min(n.up, n.down))
+		n.picker.SetSlots(picker.Slots(n.s.sc.RTT, piece))
 	}
 	n.slotsChanged()
 	n.pump()

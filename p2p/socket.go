@@ -1,0 +1,56 @@
+package p2p
+
+import (
+	"context"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// backlog is how many bytes of all uploads together the kernel may hold:
+	// in its queues they delay what neighbours say to each other, and make a
+	// transfer look done before it is. On a fast link it is what passes in
+	// backlogTime.
+	backlog     = 64 << 10
+	backlogTime = 0.005 // seconds
+	// autotuned is the share of one connection from which on the kernel does
+	// better without us.
+	autotuned = 192 << 10
+	// wakeAt is how many bytes must have arrived before a reader is woken:
+	// one wake-up for every few packets costs more than all the rest.
+	wakeAt = 64 << 10
+)
+
+type connKey struct{}
+
+// ConnContext is for the http.Server that serves [Node.Handler]: it lets the
+// node tune the connections on which it sends pieces.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// holdUnsent bounds what the kernel buffers on the connection of a request, one
+// of slots on a link of rate bytes per second.
+func holdUnsent(ctx context.Context, rate float64, slots int) {
+	c, ok := ctx.Value(connKey{}).(net.Conn)
+	share := int(max(backlog, rate*backlogTime)) / slots
+	if ok && rate > 0 && share < autotuned {
+		setOption(c, unix.SO_SNDBUF, share)
+	}
+}
+
+// wakeAfter lets readers of c sleep until size bytes have arrived.
+func wakeAfter(c net.Conn, size int) { setOption(c, unix.SO_RCVLOWAT, size) }
+
+// setOption is an optimisation: what cannot be tuned works all the same.
+func setOption(c net.Conn, option, value int) {
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return
+	}
+	if raw, err := s.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, value) })
+	}
+}
