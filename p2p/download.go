@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"time"
 
 	"github.com/containerd/log"
@@ -30,8 +32,17 @@ var (
 // download fetches a piece that was offered and accepted.
 func (n *Node) download(nb *neighbour, t *task, i int, b *buffer) {
 	d := &download{n: n, nb: nb, t: t, i: i, buf: b}
+	length := int64(len(b.data))
+	n.mu.Lock()
+	d.stall = n.stallAfter(t.layout.PieceSize)
+	d.tail = n.pace.tail(&n.pace.down, length)
+	d.slot = n.holdSlot(n.pace.late(&n.pace.down, length), func() {
+		n.picker.EndDownload()
+		n.slotsChanged()
+	})
+	n.mu.Unlock()
 	sum, err := d.fetch(t.ctx)
-	d.endSlot()
+	d.slot.end()
 	if err == nil {
 		err = d.verify(t.ctx, sum)
 	}
@@ -40,6 +51,9 @@ func (n *Node) download(nb *neighbour, t *task, i int, b *buffer) {
 	n.picker.Landed(t.id, i)
 	if err == nil {
 		nb.strikes = 0
+		if !nb.seed {
+			t.fed = time.Now()
+		}
 		t.accept(i, b)
 		return
 	}
@@ -83,32 +97,21 @@ type download struct {
 	t     *task
 	i     int
 	buf   *buffer
-	freed bool
-}
-
-func (d *download) endSlot() {
-	if d.freed {
-		return
-	}
-	d.freed = true
-	d.n.mu.Lock()
-	defer d.n.mu.Unlock()
-	d.n.picker.EndDownload()
-	d.n.slotsChanged()
+	slot  *slot
+	stall time.Duration // how long nothing may come
+	tail  int64         // bytes before the end at which the slot is given back
 }
 
 // fetch reads the piece into the buffer and hashes it on the way. It gives up
 // when nothing comes for a while.
 func (d *download) fetch(ctx context.Context) (sum piece.Digest, err error) {
-	d.n.mu.Lock()
-	stall := d.n.stallAfter(d.t.layout.PieceSize)
-	tail := d.n.tail(int64(len(d.buf.data)))
-	d.n.mu.Unlock()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watchdog := time.AfterFunc(stall, func() { cancel(fmt.Errorf("nothing came for %v", stall)) })
+	watchdog := time.AfterFunc(d.stall, func() { cancel(fmt.Errorf("nothing came for %v", d.stall)) })
 	defer watchdog.Stop()
 
+	var conn net.Conn
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { conn = i.Conn }})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.nb.addr+wire.PiecePath(d.t.id, d.i), nil)
 	if err != nil {
 		return sum, err
@@ -126,15 +129,21 @@ func (d *download) fetch(ctx context.Context) (sum piece.Digest, err error) {
 	if d.nb.seed {
 		source = metrics.SourceSupernode
 	}
+	defer wakeAfter(conn, 1)
 	h := sha256.New()
 	for rest := d.buf.data; len(rest) > 0; {
+		next := len(rest)
+		if int64(next) > d.tail {
+			next -= int(d.tail)
+		}
+		wakeAfter(conn, min(next, wakeAt))
 		got, err := resp.Body.Read(rest[:min(len(rest), chunk)])
 		if got > 0 {
-			watchdog.Reset(stall)
+			watchdog.Reset(d.stall)
 			d.n.count(source, got)
 			h.Write(rest[:got])
-			if rest = rest[got:]; int64(len(rest)) <= tail {
-				d.endSlot() // nearly done: the next one can come
+			if rest = rest[got:]; int64(len(rest)) <= d.tail {
+				d.slot.release() // nearly done: the next one can come
 			}
 			if err := d.n.downloads.wait(ctx, got); err != nil {
 				return sum, err

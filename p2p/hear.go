@@ -20,18 +20,28 @@ var (
 	errNotSupernode = errors.New("p2p: neighbour speaks as a supernode, which it is not")
 )
 
-// hear takes a checked frame from a neighbour. An error ends the stream.
-func (n *Node) hear(nb *neighbour, f *wire.Frame) error {
+// hear takes checked frames from a neighbour, and offers when all are known. An
+// error ends the stream.
+func (n *Node) hear(nb *neighbour, frames []*wire.Frame) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	nb.heard = time.Now()
 	n.picker.SetQuiet(nb.id, false)
+	for _, f := range frames {
+		if err := n.hearFrame(nb, f); err != nil {
+			return err
+		}
+	}
+	n.pump()
+	return nil
+}
+
+func (n *Node) hearFrame(nb *neighbour, f *wire.Frame) error {
 	switch k := f.GetKind().(type) {
 	case *wire.Frame_Snapshot:
 		return n.hearSnapshot(nb, k.Snapshot)
 	case *wire.Frame_Slots:
 		n.picker.SetFree(nb.id, k.Slots.GetFree())
-		n.pump()
 	case *wire.Frame_Offer:
 		n.hearOffer(nb, k.Offer)
 	case *wire.Frame_Reject:
@@ -79,7 +89,6 @@ func (n *Node) hearSnapshot(nb *neighbour, s *wire.Snapshot) error {
 	}
 	nb.share(t.id)
 	n.picker.Observe(nb.id, t.id, picker.Snapshot{Have: have, Want: want, Lonely: s.GetPeers() == 0, Starved: s.GetStarved()})
-	n.pump()
 	return nil
 }
 
@@ -107,6 +116,7 @@ func (n *Node) activate(nb *neighbour, s *wire.Snapshot) {
 		case n.tasks[blob] == nil:
 			n.serve(digest.Digest(blob), b)
 			_ = n.hearSnapshot(nb, s)
+			n.pump()
 			return
 		}
 		if b != nil {
@@ -169,12 +179,12 @@ func (n *Node) hearReject(nb *neighbour, r *wire.Reject) {
 	}
 	n.picker.Lost(o, why)
 	n.picker.EndUpload()
-	n.pump()
 }
 
 func (n *Node) hearLeave(nb *neighbour, blob string) {
 	n.picker.Forget(nb.id, blob)
-	delete(nb.snapshots, blob)
+	delete(nb.shares, blob)
+	delete(nb.due, blob)
 	delete(nb.digests, blob)
 	if n.cfg.Seed {
 		n.cfg.Tracker.Leave(nb.id, digest.Digest(blob))

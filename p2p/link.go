@@ -7,11 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/containerd/log"
 
 	"github.com/shoal-p2p/shoal/p2p/wire"
-	"github.com/shoal-p2p/shoal/p2p/wire/wireconnect"
 )
 
 const (
@@ -21,17 +19,17 @@ const (
 	banFor = time.Minute
 )
 
-func (n *Node) hello() *wire.Frame {
-	return &wire.Frame{Kind: &wire.Frame_Hello{Hello: &wire.Hello{
+func (n *Node) hello() *wire.Frames {
+	return &wire.Frames{Frames: []*wire.Frame{{Kind: &wire.Frame_Hello{Hello: &wire.Hello{
 		Version: wire.Version, Id: n.cfg.ID, Address: n.cfg.Advertise, Labels: n.cfg.Labels, Seed: n.cfg.Seed,
-	}}}
+	}}}}}
 }
 
 func (n *Node) newNeighbour(h *wire.Hello, addr, dialer string, stop func()) *neighbour {
 	return &neighbour{
 		n: n, id: h.GetId(), addr: addr, seed: h.GetSeed(), dialer: dialer, labels: h.GetLabels(),
 		stop: sync.OnceFunc(stop), wake: make(chan struct{}, 1),
-		snapshots: map[string]*snapshot{}, digests: map[string]int{}, heard: time.Now(),
+		shares: map[string]bool{}, due: map[string]bool{}, digests: map[string]int{}, heard: time.Now(),
 	}
 }
 
@@ -147,22 +145,17 @@ func (n *Node) dial(ctx context.Context, addr string, registered func(*neighbour
 	patient := time.AfterFunc(helloTimeout, func() { cancel(fmt.Errorf("%s did not say hello within %v", addr, helloTimeout)) })
 	defer patient.Stop()
 
-	client := wireconnect.NewSwarmClient(n.streams, "http://"+addr, connect.WithReadMaxBytes(wire.MaxFrame))
-	s, err := client.Exchange(ctx)
+	s, err := n.openStream(ctx, addr)
 	if err != nil {
-		return err
+		return errors.Join(err, context.Cause(ctx))
 	}
-	// The transport sees the end of a context only between frames to send.
-	defer context.AfterFunc(ctx, func() { _ = s.CloseRequest() })()
-	defer func() {
-		cancel(nil) // else closing waits for what the other side still sends
-		_ = s.CloseRequest()
-		_ = s.CloseResponse()
-	}()
+	stop := s.closer()
+	defer stop()
+	defer context.AfterFunc(ctx, stop)()
 	if err := s.Send(n.hello()); err != nil {
 		return err
 	}
-	h, err := receiveHello(s)
+	h, err := s.receiveHello()
 	if err != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}

@@ -3,10 +3,12 @@ package p2p
 import (
 	"context"
 	"errors"
+	"iter"
 	"sync"
 	"time"
 
 	"github.com/containerd/log"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/shoal-p2p/shoal/p2p/piece"
 	"github.com/shoal-p2p/shoal/p2p/wire"
@@ -20,17 +22,15 @@ const (
 	// when it is dropped.
 	quietAfter = time.Second
 	goneAfter  = 5 * time.Second
-	// snapshotEvery is how often a neighbour hears what changed.
-	snapshotEvery = 20 * time.Millisecond
+	// reportEvery is how often a neighbour hears what changed, or as often as
+	// reportPieces pieces pass the link; hurried neighbours hear at once that
+	// a slot is free.
+	reportEvery  = 100 * time.Millisecond
+	reportPieces = 4
+	hurried      = 4
 	// maxQueue bounds what waits to be said to one neighbour.
 	maxQueue = 8192
 )
-
-// stream is one end of the frames between two neighbours.
-type stream interface {
-	Send(*wire.Frame) error
-	Receive() (*wire.Frame, error)
-}
 
 // neighbour is a node at the other end of a stream.
 type neighbour struct {
@@ -45,19 +45,16 @@ type neighbour struct {
 	wake chan struct{} // there is something to say
 
 	// Guarded by n.mu.
-	first     []*wire.Frame        // what must come before offers
-	offers    []*wire.Frame        // offers and rejections
-	snapshots map[string]*snapshot // by blob: those that we share with it
-	digests   map[string]int       // by blob: pieces whose digest it was told
-	saidFree  bool                 // what it last heard of our slots
-	heard     time.Time
-	strikes   int // transfers that failed in a row
-}
-
-// snapshot is what a neighbour has been told of a blob.
-type snapshot struct {
-	due  bool
-	last time.Time
+	first    []*wire.Frame   // what must come before offers
+	offers   []*wire.Frame   // offers and rejections
+	shares   map[string]bool // blobs that we exchange with it
+	due      map[string]bool // of these, those of which it must hear
+	reported time.Time       // when it last heard of our pieces and slots
+	hurry    bool            // it must hear at once that we are free
+	digests  map[string]int  // by blob: pieces whose digest it was told
+	saidFree bool            // what it last heard of our slots
+	heard    time.Time
+	strikes  int // transfers that failed in a row
 }
 
 func (nb *neighbour) rouse() {
@@ -91,16 +88,19 @@ func (nb *neighbour) bound() {
 // share makes the blob one that is exchanged with the neighbour. Callers hold
 // n.mu.
 func (nb *neighbour) share(blob string) {
-	if nb.snapshots[blob] == nil {
-		nb.snapshots[blob] = &snapshot{due: true}
-		nb.rouse()
+	if !nb.shares[blob] {
+		nb.shares[blob] = true
+		if !nb.n.cfg.Seed {
+			nb.due[blob] = true
+			nb.rouse()
+		}
 	}
 }
 
 var errStopped = errors.New("p2p: the stream was stopped")
 
 // converse runs both directions of a stream until one ends.
-func (nb *neighbour) converse(ctx context.Context, s stream) error {
+func (nb *neighbour) converse(ctx context.Context, s *stream) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
@@ -112,35 +112,31 @@ func (nb *neighbour) converse(ctx context.Context, s stream) error {
 	return context.Cause(ctx)
 }
 
-// listen hands what the neighbour says to the node.
-func (nb *neighbour) listen(s stream) error {
+// listen hands to the node what the neighbour says.
+func (nb *neighbour) listen(s *stream) error {
 	for {
-		f, err := s.Receive()
+		said, err := s.Receive()
 		if err != nil {
 			return err
 		}
-		if err := wire.Check(f); err != nil {
-			return err
-		}
-		if err := nb.n.hear(nb, f); err != nil {
+		if err := nb.n.hear(nb, said.GetFrames()); err != nil {
 			return err
 		}
 	}
 }
 
 // speak says what there is to say, and now and then that the node lives.
-func (nb *neighbour) speak(ctx context.Context, s stream) error {
+func (nb *neighbour) speak(ctx context.Context, s *stream) error {
 	defer nb.stop()
 	timer := time.NewTimer(heartbeat)
 	defer timer.Stop()
 	for said := time.Now(); ; {
 		frames, next := nb.collect(time.Now())
-		if len(frames) == 0 && time.Since(said) >= heartbeat {
-			frames = append(frames, &wire.Frame{})
-		}
-		for _, f := range frames {
-			if err := s.Send(f); err != nil {
-				return err
+		if len(frames) > 0 || time.Since(said) >= heartbeat {
+			for batch := range batches(frames) {
+				if err := s.Send(&wire.Frames{Frames: batch}); err != nil {
+					return err
+				}
 			}
 			said = time.Now()
 		}
@@ -151,6 +147,24 @@ func (nb *neighbour) speak(ctx context.Context, s stream) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+	}
+}
+
+// batches cuts frames into messages that the other side accepts, at least one.
+func batches(frames []*wire.Frame) iter.Seq[[]*wire.Frame] {
+	return func(yield func([]*wire.Frame) bool) {
+		first, size := 0, 0
+		for i, f := range frames {
+			s := proto.Size(f)
+			if size+s > wire.MaxMessage/2 {
+				if !yield(frames[first:i]) {
+					return
+				}
+				first, size = i, 0
+			}
+			size += s
+		}
+		yield(frames[first:])
 	}
 }
 
@@ -168,26 +182,45 @@ func (nb *neighbour) collect(now time.Time) (frames []*wire.Frame, next time.Dur
 			frames = append(frames, nb.digestsFrom(t, told)...)
 		}
 	}
-	for blob, s := range nb.snapshots {
-		t := n.tasks[blob]
-		if !s.due || t == nil || !t.known || t.err != nil || n.cfg.Seed {
-			continue
-		}
-		if wait := s.last.Add(n.snapshotEvery(t)).Sub(now); wait > 0 {
-			next = min(next, wait)
-			continue
-		}
-		s.due, s.last = false, now
-		frames = append(frames, n.snapshotOf(t, nb))
-	}
-	if free := n.picker.Free() && !n.cfg.Seed; free != nb.saidFree {
-		nb.saidFree = free
-		frames = append(frames, &wire.Frame{Kind: &wire.Frame_Slots{Slots: &wire.Slots{Free: free}}})
+	if wait := nb.reported.Add(n.reportEvery()).Sub(now); wait <= 0 || nb.hurry {
+		frames = append(frames, nb.report(now)...)
+	} else if nb.stale() {
+		next = min(next, wait)
 	}
 	frames = append(frames, nb.offers...)
 	nb.offers = nil
 	return frames, next
 }
+
+// stale reports whether there is something to report. Callers hold n.mu.
+func (nb *neighbour) stale() bool {
+	return nb.n.free() != nb.saidFree || len(nb.due) > 0
+}
+
+// report tells what this node holds and wants, as far as that is new, and then
+// whether it is free: who hears that offers at once, and must know what.
+// Callers hold n.mu.
+func (nb *neighbour) report(now time.Time) (frames []*wire.Frame) {
+	n := nb.n
+	for blob := range nb.due {
+		if t := n.tasks[blob]; t != nil && t.known && t.err == nil {
+			frames = append(frames, n.snapshotOf(t))
+			delete(nb.due, blob)
+		}
+	}
+	if free := n.free(); free != nb.saidFree {
+		nb.saidFree = free
+		frames = append(frames, &wire.Frame{Kind: &wire.Frame_Slots{Slots: &wire.Slots{Free: free}}})
+	}
+	nb.hurry = false
+	if len(frames) > 0 {
+		nb.reported = now
+	}
+	return frames
+}
+
+// free reports whether this node would take a piece. Callers hold n.mu.
+func (n *Node) free() bool { return !n.cfg.Seed && n.picker.Free() }
 
 // digestsFrom tells the digests that became known in sequence.
 func (nb *neighbour) digestsFrom(t *task, told int) []*wire.Frame {
@@ -206,7 +239,7 @@ func (nb *neighbour) digestsFrom(t *task, told int) []*wire.Frame {
 }
 
 // snapshotOf says what this node holds and wants. Callers hold n.mu.
-func (n *Node) snapshotOf(t *task, nb *neighbour) *wire.Frame {
+func (n *Node) snapshotOf(t *task) *wire.Frame {
 	want := n.picker.Wanted(t.id)
 	return &wire.Frame{Kind: &wire.Frame_Snapshot{Snapshot: &wire.Snapshot{
 		Blob: t.id, Size: t.layout.Size, PieceSize: t.layout.PieceSize,
@@ -216,36 +249,47 @@ func (n *Node) snapshotOf(t *task, nb *neighbour) *wire.Frame {
 	}}}
 }
 
-// starved reports whether nothing came for a while although the node waits.
+// starved reports whether no peer has sent anything for a while although the
+// node waits.
 func (t *task) starved() bool {
-	return t.filling() && time.Since(t.progress) > time.Second
+	return t.filling() && time.Since(t.fed) > time.Second
 }
 
-// snapshotEvery is the time of one piece, at most 20 ms. Callers hold n.mu.
-func (n *Node) snapshotEvery(t *task) time.Duration {
-	return max(time.Millisecond, min(snapshotEvery, n.pieceTime(t.layout.PieceSize)))
+// reportEvery is the time of some pieces. Callers hold n.mu.
+func (n *Node) reportEvery() time.Duration {
+	return max(time.Millisecond, min(reportEvery, reportPieces*n.pieceTime(n.pace.piece)))
 }
 
 // snapshotDue marks a blob as one whose neighbours have something to hear.
 // Callers hold n.mu.
 func (n *Node) snapshotDue(blob string) {
+	if n.cfg.Seed {
+		return
+	}
 	for _, nb := range n.neighbours {
-		if s := nb.snapshots[blob]; s != nil && !s.due {
-			s.due = true
+		if nb.shares[blob] && !nb.due[blob] {
+			nb.due[blob] = true
 			nb.rouse()
 		}
 	}
 }
 
-// slotsChanged lets every neighbour hear whether this node is free. Callers
-// hold n.mu.
+// slotsChanged lets some neighbours hear at once that this node is free, the
+// supernode among them; the others hear it with the next report. Were all told,
+// all would offer, and all but one in vain. Callers hold n.mu.
 func (n *Node) slotsChanged() {
-	if n.cfg.Seed { // it takes no pieces
+	if !n.free() {
 		return
 	}
-	for _, nb := range n.neighbours {
-		if nb.saidFree != n.picker.Free() {
-			nb.rouse()
+	told := 0
+	for _, nb := range n.neighbours { // in no order
+		if nb.saidFree || nb.hurry || !nb.seed && told == hurried {
+			continue
 		}
+		if !nb.seed {
+			told++
+		}
+		nb.hurry = true
+		nb.rouse()
 	}
 }

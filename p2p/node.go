@@ -9,12 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/shoal-p2p/shoal/p2p/picker"
 	"github.com/shoal-p2p/shoal/p2p/wire"
-	"github.com/shoal-p2p/shoal/p2p/wire/wireconnect"
 )
 
 const (
@@ -44,14 +42,14 @@ type Node struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // all goroutines of the node
 
-	streams *http.Client // to other nodes, HTTP/2
-	pieces  *http.Client // from other nodes, HTTP/1.1
+	streams *http.Client // to other nodes
+	pieces  *http.Client // from other nodes
 	handler http.Handler
 
 	uploads, downloads limiter
 	bytes              tally
-	uploaded           atomic.Int64
-	moved              atomic.Int64 // bytes exchanged with other nodes
+	uploaded           atomic.Int64 // piece bytes sent to other nodes
+	downloaded         atomic.Int64 // piece bytes received from other nodes
 
 	mu         sync.Mutex
 	stopped    bool
@@ -97,23 +95,13 @@ func NewNode(cfg Config) (*Node, error) {
 		offered:    map[picker.Offer]*offered{},
 		superLost:  time.Now(),
 		proofs:     map[digest.Digest][][32]byte{},
+		pace:       pace{slots: picker.MinSlots},
 	}
-	path, swarm := wireconnect.NewSwarmHandler(exchange{n}, connect.WithReadMaxBytes(wire.MaxFrame))
 	mux := http.NewServeMux()
-	mux.Handle(path, withController(swarm))
+	mux.HandleFunc("GET "+wire.StreamPath, n.serveStream)
 	mux.HandleFunc("GET /v1/pieces/{blob}/{index}", n.servePiece)
 	n.handler = mux
 	return n, nil
-}
-
-func streamTransport() *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	return &http.Transport{
-		Protocols:   protocols,
-		DialContext: (&net.Dialer{Timeout: helloTimeout}).DialContext,
-		HTTP2:       &http.HTTP2Config{SendPingTimeout: goneAfter, PingTimeout: goneAfter},
-	}
 }
 
 func pieceTransport() *http.Transport {
@@ -128,7 +116,7 @@ func pieceTransport() *http.Transport {
 }
 
 // Handler serves the peer port: pieces and peer control. Its server must speak
-// HTTP/1.1 and cleartext HTTP/2.
+// HTTP/1.1.
 func (n *Node) Handler() http.Handler { return n.handler }
 
 // Run keeps the node in its swarms until ctx ends. Then it lets go of

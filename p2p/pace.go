@@ -2,18 +2,42 @@ package p2p
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/shoal-p2p/shoal/p2p/picker"
 )
 
 // pace is what the node has seen of its link. Guarded by n.mu.
 type pace struct {
-	last int64     // bytes moved until then
-	at   time.Time // when last was read
-	best float64   // best rate in bytes per second
-	trip time.Duration
+	at       time.Time // when the meters were read
+	up, down meter
+	trip     time.Duration // how long the other side takes to answer
+	piece    int64         // size of the pieces of the newest blob
+	slots    int
+	overdue  int // transfers that have given their slot away
+}
+
+// meter is one direction of the link.
+type meter struct {
+	last int64   // bytes moved until pace.at
+	best float64 // best rate seen, in bytes per second; fades slowly
+}
+
+func (m *meter) read(moved int64, d time.Duration) {
+	m.best = max(float64(moved-m.last)/d.Seconds(), m.best*0.999)
+	m.last = moved
+}
+
+// time is how long size bytes take at the best rate seen.
+func (m *meter) time(size int64) time.Duration {
+	if m.best < 1 {
+		return firstTau
+	}
+	return time.Duration(float64(size) / m.best * float64(time.Second))
 }
 
 const (
@@ -22,32 +46,39 @@ const (
 	slowest  = time.Second
 	soonest  = 500 * time.Millisecond
 	firstTau = 20 * time.Millisecond
+	// lateAfter is how many times longer than it should a transfer may take
+	// before it gives its slot to the next: the other side is slow then, and
+	// this link idles. No more than maxLate do so at a time.
+	lateAfter = 2.5
+	maxLate   = 8
 )
+
+// tail is how many bytes before its end a transfer of length bytes gives its
+// slot to the next: 5 % of the piece, or what passes in two round trips, but at
+// most half.
+func (p *pace) tail(m *meter, length int64) int64 {
+	inTrips := int64(2 * p.trip.Seconds() * m.best / float64(p.slots))
+	return min(length/2, max(length/20, inTrips))
+}
+
+// late is when a transfer of length bytes gives its slot to the next although
+// it is not done.
+func (p *pace) late(m *meter, length int64) time.Duration {
+	return max(tick, time.Duration(lateAfter*float64(p.slots)*float64(m.time(length))))
+}
 
 // pieceTime is τ: how long one piece takes at the best rate seen. Callers hold
 // n.mu.
 func (n *Node) pieceTime(size int64) time.Duration {
-	if n.pace.best < 1 {
-		return firstTau
-	}
-	return time.Duration(float64(size) / n.pace.best * float64(time.Second))
+	return min(n.pace.up.time(size), n.pace.down.time(size))
 }
 
 // stallAfter is how long no byte of a piece may come before it is given up.
 func (n *Node) stallAfter(size int64) time.Duration {
-	return max(soonest, min(slowest, 3*n.pieceTime(size)))
+	return max(soonest, min(slowest, 3*n.pace.down.time(size)))
 }
 
-// tail is how many bytes before its end a transfer gives its slot to the next:
-// 5 % of the piece, or what passes in two round trips, but at most half.
-// Callers hold n.mu.
-func (n *Node) tail(length int64) int64 {
-	inTrips := int64(2 * n.pace.trip.Seconds() * n.pace.best)
-	return min(length/2, max(length/20, inTrips))
-}
-
-// observeTrip learns the round trip from an offer and its answer. Callers hold
-// n.mu.
+// observeTrip learns how long an answer takes. Callers hold n.mu.
 func (n *Node) observeTrip(d time.Duration) {
 	if n.pace.trip == 0 {
 		n.pace.trip = d
@@ -56,17 +87,64 @@ func (n *Node) observeTrip(d time.Duration) {
 	n.pace.trip += (d - n.pace.trip) / 8
 }
 
-// adapt learns the link's rate and sets the number of slots. Callers hold n.mu.
+// adapt learns the link's rates and sets the number of slots. Callers hold n.mu.
 func (n *Node) adapt(now time.Time) {
-	moved := n.moved.Load()
 	if d := now.Sub(n.pace.at); d > 0 && !n.pace.at.IsZero() {
-		r := float64(moved-n.pace.last) / d.Seconds()
-		n.pace.best = max(r, n.pace.best*0.999)
-		n.picker.Adapt(r, n.pace.best)
+		n.pace.up.read(n.uploaded.Load(), d)
+		n.pace.down.read(n.downloaded.Load(), d)
 	}
-	n.pace.last, n.pace.at = moved, now
+	n.pace.at = now
+	n.pace.slots = picker.Slots(n.pace.trip, n.pieceTime(n.pace.piece))
+	n.picker.SetSlots(n.pace.slots)
 	n.slotsChanged()
 	n.pump()
+}
+
+// slot is what a transfer holds until it is done, nearly done, or late.
+type slot struct {
+	n     *Node
+	free  func() // gives it back; called with n.mu held
+	once  sync.Once
+	timer *time.Timer
+	late  bool // guarded by n.mu
+}
+
+// holdSlot watches over a slot that has been taken. Callers hold n.mu.
+func (n *Node) holdSlot(late time.Duration, free func()) *slot {
+	s := &slot{n: n, free: free}
+	s.timer = time.AfterFunc(late, func() {
+		n.mu.Lock()
+		s.late = n.pace.overdue < maxLate
+		if s.late {
+			n.pace.overdue++
+		}
+		n.mu.Unlock()
+		if s.late {
+			s.release()
+		}
+	})
+	return s
+}
+
+// release gives the slot back, once.
+func (s *slot) release() {
+	s.once.Do(func() {
+		s.n.mu.Lock()
+		defer s.n.mu.Unlock()
+		s.free()
+	})
+}
+
+// end gives the slot back when the transfer is over.
+func (s *slot) end() {
+	s.timer.Stop()
+	s.release()
+	s.n.mu.Lock()
+	defer s.n.mu.Unlock()
+	if s.late {
+		s.late = false
+		s.n.pace.overdue--
+	}
 }
 
 // limiter bounds bytes per second; the zero value does not.

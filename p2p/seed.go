@@ -51,7 +51,6 @@ func (n *Node) hearAgent(nb *neighbour, f *wire.Frame) {
 				n.observeHolder(t, nb.id)
 			}
 		}
-		n.pump()
 	case *wire.Frame_Join:
 		dgst := digest.Digest(k.Join.GetBlob())
 		o := k.Join.GetOrigin()
@@ -148,8 +147,9 @@ func (n *Node) leave(t *task) {
 			}
 			delete(nb.digests, t.id)
 		}
-		if nb.snapshots[t.id] != nil {
-			delete(nb.snapshots, t.id)
+		if nb.shares[t.id] {
+			delete(nb.shares, t.id)
+			delete(nb.due, t.id)
 			if !n.cfg.Seed && (nb != n.super || !t.stored) {
 				nb.say(&wire.Frame{Kind: &wire.Frame_Leave{Leave: &wire.Leave{Blob: t.id}}})
 			}

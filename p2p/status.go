@@ -64,7 +64,7 @@ func (n *Node) Status() Status {
 	}
 	for _, nb := range n.neighbours {
 		if !nb.seed {
-			s.Peers = append(s.Peers, PeerStatus{ID: nb.id, Address: nb.addr, Tasks: len(nb.snapshots)})
+			s.Peers = append(s.Peers, PeerStatus{ID: nb.id, Address: nb.addr, Tasks: len(nb.shares)})
 		}
 	}
 	for _, t := range n.tasks {
@@ -93,7 +93,6 @@ func (t *task) status() TaskStatus {
 
 func (n *Node) countUpload(bytes int64) {
 	n.uploaded.Add(bytes)
-	n.moved.Add(bytes)
 	if n.cfg.Seed {
 		n.cfg.Metrics.SeedBytes.Add(float64(bytes))
 	} else {
@@ -109,6 +108,6 @@ func (n *Node) count(source string, bytes int) {
 	case metrics.SourceUpstream:
 		n.cfg.Metrics.UpstreamBytes.Add(float64(bytes))
 	case metrics.SourcePeer, metrics.SourceSupernode:
-		n.moved.Add(int64(bytes))
+		n.downloaded.Add(int64(bytes))
 	}
 }

@@ -46,6 +46,7 @@ type task struct {
 	used     time.Time // when somebody last held it or traded in it
 	started  time.Time
 	progress time.Time // when the last piece came
+	fed      time.Time // when the last one came from a peer
 
 	contents map[*Content]struct{}
 	sources  []Source
@@ -70,6 +71,7 @@ func (t *task) setLayout(l piece.Layout) {
 	t.digests = make([]piece.Digest, n)
 	t.proven, t.held = piece.NewBitfield(n), piece.NewBitfield(n)
 	t.n.picker.AddBlob(t.id, n)
+	t.n.pace.piece = l.PieceSize
 	t.notify()
 }
 

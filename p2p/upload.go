@@ -81,8 +81,8 @@ func (n *Node) servePiece(w http.ResponseWriter, r *http.Request) {
 	}
 	n.closeOffer(o)
 	n.observeTrip(time.Since(p.at))
-	u := &upload{n: n, t: t, i: i, length: t.layout.Len(i)}
-	u.tail = n.tail(u.length)
+	length := t.layout.Len(i)
+	u := &upload{n: n, t: t, i: i, length: length, tail: n.pace.tail(&n.pace.up, length)}
 	switch b := t.bufs[i]; {
 	case t.backed(i):
 		u.from = t.backing()
@@ -97,15 +97,22 @@ func (n *Node) servePiece(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t.used = time.Now()
+	u.slot = n.holdSlot(n.pace.late(&n.pace.up, length), func() {
+		n.picker.EndUpload()
+		n.pump()
+	})
+	holdUnsent(r.Context(), n.pace.up.best, n.pace.slots)
 	n.mu.Unlock()
 
 	err = u.send(r.Context(), w)
-	u.endSlot()
+	u.slot.end()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err != nil {
 		n.picker.Lost(o, picker.Busy)
+		return
 	}
+	n.picker.Delivered(o)
 }
 
 // upload is one piece on its way to a neighbour.
@@ -116,19 +123,7 @@ type upload struct {
 	length, tail int64
 	buf          *buffer
 	from         readerAt
-	freed        bool
-}
-
-// endSlot gives the upload slot back, once.
-func (u *upload) endSlot() {
-	if u.freed {
-		return
-	}
-	u.freed = true
-	u.n.mu.Lock()
-	defer u.n.mu.Unlock()
-	u.n.picker.EndUpload()
-	u.n.pump()
+	slot         *slot
 }
 
 func (u *upload) send(ctx context.Context, w http.ResponseWriter) error {
@@ -147,7 +142,7 @@ func (u *upload) send(ctx context.Context, w http.ResponseWriter) error {
 		if rest := u.length - u.tail - off; rest > 0 {
 			size = min(size, rest)
 		} else {
-			u.endSlot() // nearly done: the next one can be offered
+			u.slot.release() // nearly done: the next one can be offered
 		}
 		if err := u.n.uploads.wait(ctx, int(size)); err != nil {
 			return err

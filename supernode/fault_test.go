@@ -225,7 +225,12 @@ func TestASlowClientOfAFailedFillHearsOfIt(t *testing.T) {
 		_, err := c.CopyRange(t.Context(), g, 0, c.Size())
 		done <- err
 	}()
-	<-g.passed
+	select {
+	case <-g.passed:
+	case err := <-done: // the fill failed before it was read
+		require.ErrorContains(t, err, "the upstream sent wrong bytes")
+		return
+	}
 	s.eventually(func() bool { return a.Status().Tasks[0].State == "failed" })
 	close(g.open)
 	require.ErrorContains(t, <-done, "the upstream sent wrong bytes")

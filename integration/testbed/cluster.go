@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,10 @@ type Options struct {
 	Store string
 	// Rate shapes every link, in bits per second each way; 0 does not.
 	Rate int64
+	// RegistryRate and NodeRates shape the registry's link and those of the
+	// first nodes differently; 0 is Rate.
+	RegistryRate int64
+	NodeRates    []int64
 	// UpstreamRate bounds what the registry sends, in bytes per second; 0
 	// does not.
 	UpstreamRate int64
@@ -34,6 +39,9 @@ type Options struct {
 	AgentFlags []string
 	// NoSupernode leaves the supernode out.
 	NoSupernode bool
+	// Cache puts a pull-through cache, Debian's docker-registry in proxy mode,
+	// on the supernode's host; it answers at [Cache].
+	Cache bool
 }
 
 // Cluster is a running cluster.
@@ -54,6 +62,9 @@ type Cluster struct {
 // Registry is how images of the cluster are named: host:port.
 const Registry = "10.77.0.2:5000"
 
+// Cache is the address of the pull-through cache.
+const Cache = "10.77.0.3:5000"
+
 const supernodeAddr = "10.77.0.3:8002"
 
 // New builds a cluster. Close must be called, also after an error.
@@ -73,7 +84,7 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	if err := c.addBridge(ctx); err != nil {
 		return c, err
 	}
-	if c.registry, err = c.addHost(ctx, "reg", "10.77.0.2", o.Rate); err != nil {
+	if c.registry, err = c.addHost(ctx, "reg", "10.77.0.2", cmp.Or(o.RegistryRate, o.Rate)); err != nil {
 		return c, err
 	}
 	if c.super, err = c.addHost(ctx, "super", "10.77.0.3", o.Rate); err != nil {
@@ -87,8 +98,17 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 			return c, err
 		}
 	}
+	if o.Cache {
+		if err := c.startCache(ctx); err != nil {
+			return c, err
+		}
+	}
 	for k := range o.Nodes + o.Spare {
-		h, err := c.addHost(ctx, fmt.Sprintf("n%d", k+1), fmt.Sprintf("10.77.0.%d", 11+k), o.Rate)
+		rate := o.Rate
+		if k < len(o.NodeRates) {
+			rate = cmp.Or(o.NodeRates[k], rate)
+		}
+		h, err := c.addHost(ctx, fmt.Sprintf("n%d", k+1), fmt.Sprintf("10.77.0.%d", 11+k), rate)
 		if err != nil {
 			return c, err
 		}

@@ -2,12 +2,15 @@ package testbed
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/shoal-p2p/shoal/p2p"
 )
 
 // Node is a machine of the cluster.
@@ -79,7 +82,12 @@ func (n *Node) Command(ctx context.Context, name string, args ...string) *exec.C
 
 // Ask asks the node's mirror. The path may hold a query.
 func (n *Node) Ask(ctx context.Context, method, path string, header http.Header) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+mirrorAddr+path, nil)
+	return n.AskHost(ctx, method, mirrorAddr, path, header)
+}
+
+// AskHost asks any server that the node reaches, host:port.
+func (n *Node) AskHost(ctx context.Context, method, host, path string, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +111,24 @@ func (n *Node) Fetch(ctx context.Context, path string, w io.Writer) (int64, erro
 	return io.Copy(w, resp.Body)
 }
 
+// Metric is a metric of the agent, summed over the series whose labels hold
+// label.
+func (n *Node) Metric(ctx context.Context, name, label string) (float64, error) {
+	return metric(ctx, n.host, "http://"+adminAddr+"/metrics", name, label)
+}
+
+// Status is the agent's own account.
+func (n *Node) Status(ctx context.Context) (p2p.Status, error) {
+	var s struct{ Node p2p.Status }
+	body, err := get(ctx, n.host, "http://"+adminAddr+"/api/v1/status")
+	if err == nil {
+		err = json.Unmarshal([]byte(body), &s)
+	}
+	return s.Node, err
+}
+
 // Bytes is what the agent has received from a source so far.
 func (n *Node) Bytes(ctx context.Context, source string) (int64, error) {
-	v, err := metric(ctx, n.host, "http://"+adminAddr+"/metrics", "shoal_blob_bytes_total", `source="`+source+`"`)
+	v, err := n.Metric(ctx, "shoal_blob_bytes_total", `source="`+source+`"`)
 	return int64(v), err
 }

@@ -62,6 +62,21 @@ func (c *Cluster) startUpstream(ctx context.Context) error {
 	return c.await(ctx, p, c.registry, "http://"+Registry+"/v2/", nil)
 }
 
+// startCache starts the pull-through cache.
+func (c *Cluster) startCache(ctx context.Context) error {
+	config := fmt.Sprintf("version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %s}\nproxy: {remoteurl: http://%s}\nlog: {level: error}\n",
+		filepath.Join(c.dir, "cache"), Cache, Registry)
+	file := filepath.Join(c.dir, "cache.yml")
+	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+		return err
+	}
+	p, err := c.start(c.super, "cache", "env", "-i", "docker-registry", "serve", file)
+	if err != nil {
+		return err
+	}
+	return c.await(ctx, p, c.super, "http://"+Cache+"/v2/", nil)
+}
+
 func (u *Upstream) close() {
 	if u.server != nil {
 		_ = u.server.Close()

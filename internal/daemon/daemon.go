@@ -23,6 +23,8 @@ type Server struct {
 	Key     string // configuration key of the address
 	Addr    string // host:port
 	Handler http.Handler
+	// ConnContext is that of http.Server; nil adds nothing.
+	ConnContext func(context.Context, net.Conn) context.Context
 	// Clients marks a server whose running requests are waited for. The
 	// others carry streams that end with the node.
 	Clients bool
@@ -130,6 +132,7 @@ func newServer(s Server) *http.Server {
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:           s.Handler,
+		ConnContext:       s.ConnContext,
 		ErrorLog:          stdlog.New(warnings{s.Name}, "", 0),
 		Protocols:         protocols,
 		ReadHeaderTimeout: headerTimeout,

@@ -14,13 +14,20 @@ const Version = 1
 
 // Limits on what a remote side may send.
 const (
-	MaxFrame     = 1 << 20 // bytes of one encoded frame
+	MaxMessage   = 1 << 20 // bytes of frames sent at once
 	MaxAnnounced = 4096    // blobs in one Announce
 	MaxPeers     = 256     // peers in one Task
 	MaxLabels    = 32
 	maxID        = 64
 	maxString    = 512
 	maxSecret    = 64 << 10 // a bearer token can be long
+)
+
+// Protocol is what two nodes upgrade an HTTP/1.1 connection to: [Frames] in both
+// directions, each after its length as a varint. StreamPath is where.
+const (
+	Protocol   = "shoal-swarm/1"
+	StreamPath = "/v1/swarm"
 )
 
 // NodeHeader names the node that asks for a piece.

@@ -67,10 +67,55 @@ func (x Reject_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reject_Reason.Descriptor instead.
 func (Reject_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{5, 0}
+	return file_swarm_proto_rawDescGZIP(), []int{6, 0}
 }
 
-// Frame is one message. An empty frame says only that its sender lives.
+// Frames are said at once, in this order. None says only that the sender lives.
+type Frames struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Frames        []*Frame               `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Frames) Reset() {
+	*x = Frames{}
+	mi := &file_swarm_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Frames) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Frames) ProtoMessage() {}
+
+func (x *Frames) ProtoReflect() protoreflect.Message {
+	mi := &file_swarm_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Frames.ProtoReflect.Descriptor instead.
+func (*Frames) Descriptor() ([]byte, []int) {
+	return file_swarm_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Frames) GetFrames() []*Frame {
+	if x != nil {
+		return x.Frames
+	}
+	return nil
+}
+
+// Frame is one message.
 type Frame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -93,7 +138,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_swarm_proto_msgTypes[0]
+	mi := &file_swarm_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -105,7 +150,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[0]
+	mi := &file_swarm_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -118,7 +163,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{0}
+	return file_swarm_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Frame) GetKind() isFrame_Kind {
@@ -316,7 +361,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_swarm_proto_msgTypes[1]
+	mi := &file_swarm_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -328,7 +373,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[1]
+	mi := &file_swarm_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -341,7 +386,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{1}
+	return file_swarm_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Hello) GetVersion() uint32 {
@@ -398,7 +443,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_swarm_proto_msgTypes[2]
+	mi := &file_swarm_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +455,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[2]
+	mi := &file_swarm_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +468,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{2}
+	return file_swarm_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Snapshot) GetBlob() string {
@@ -485,7 +530,7 @@ type Slots struct {
 
 func (x *Slots) Reset() {
 	*x = Slots{}
-	mi := &file_swarm_proto_msgTypes[3]
+	mi := &file_swarm_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +542,7 @@ func (x *Slots) String() string {
 func (*Slots) ProtoMessage() {}
 
 func (x *Slots) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[3]
+	mi := &file_swarm_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +555,7 @@ func (x *Slots) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Slots.ProtoReflect.Descriptor instead.
 func (*Slots) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{3}
+	return file_swarm_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Slots) GetFree() bool {
@@ -532,7 +577,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_swarm_proto_msgTypes[4]
+	mi := &file_swarm_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +589,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[4]
+	mi := &file_swarm_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +602,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{4}
+	return file_swarm_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Offer) GetBlob() string {
@@ -586,7 +631,7 @@ type Reject struct {
 
 func (x *Reject) Reset() {
 	*x = Reject{}
-	mi := &file_swarm_proto_msgTypes[5]
+	mi := &file_swarm_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +643,7 @@ func (x *Reject) String() string {
 func (*Reject) ProtoMessage() {}
 
 func (x *Reject) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[5]
+	mi := &file_swarm_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +656,7 @@ func (x *Reject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reject.ProtoReflect.Descriptor instead.
 func (*Reject) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{5}
+	return file_swarm_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Reject) GetBlob() string {
@@ -646,7 +691,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_swarm_proto_msgTypes[6]
+	mi := &file_swarm_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +703,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[6]
+	mi := &file_swarm_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -671,7 +716,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{6}
+	return file_swarm_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Leave) GetBlob() string {
@@ -693,7 +738,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_swarm_proto_msgTypes[7]
+	mi := &file_swarm_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +750,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[7]
+	mi := &file_swarm_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +763,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{7}
+	return file_swarm_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Origin) GetRegistry() string {
@@ -753,7 +798,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_swarm_proto_msgTypes[8]
+	mi := &file_swarm_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +810,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[8]
+	mi := &file_swarm_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +823,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{8}
+	return file_swarm_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Join) GetBlob() string {
@@ -805,7 +850,7 @@ type Announce struct {
 
 func (x *Announce) Reset() {
 	*x = Announce{}
-	mi := &file_swarm_proto_msgTypes[9]
+	mi := &file_swarm_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +862,7 @@ func (x *Announce) String() string {
 func (*Announce) ProtoMessage() {}
 
 func (x *Announce) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[9]
+	mi := &file_swarm_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +875,7 @@ func (x *Announce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Announce.ProtoReflect.Descriptor instead.
 func (*Announce) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{9}
+	return file_swarm_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Announce) GetBlobs() []*Announce_Blob {
@@ -850,7 +895,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_swarm_proto_msgTypes[10]
+	mi := &file_swarm_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +907,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[10]
+	mi := &file_swarm_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +920,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{10}
+	return file_swarm_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Peer) GetId() string {
@@ -905,7 +950,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_swarm_proto_msgTypes[11]
+	mi := &file_swarm_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +962,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[11]
+	mi := &file_swarm_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +975,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{11}
+	return file_swarm_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Task) GetBlob() string {
@@ -973,7 +1018,7 @@ type Digests struct {
 
 func (x *Digests) Reset() {
 	*x = Digests{}
-	mi := &file_swarm_proto_msgTypes[12]
+	mi := &file_swarm_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1030,7 @@ func (x *Digests) String() string {
 func (*Digests) ProtoMessage() {}
 
 func (x *Digests) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[12]
+	mi := &file_swarm_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1043,7 @@ func (x *Digests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digests.ProtoReflect.Descriptor instead.
 func (*Digests) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{12}
+	return file_swarm_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Digests) GetBlob() string {
@@ -1036,7 +1081,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_swarm_proto_msgTypes[13]
+	mi := &file_swarm_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1093,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[13]
+	mi := &file_swarm_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1106,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{13}
+	return file_swarm_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Failure) GetBlob() string {
@@ -1109,7 +1154,7 @@ type Announce_Blob struct {
 
 func (x *Announce_Blob) Reset() {
 	*x = Announce_Blob{}
-	mi := &file_swarm_proto_msgTypes[15]
+	mi := &file_swarm_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1166,7 @@ func (x *Announce_Blob) String() string {
 func (*Announce_Blob) ProtoMessage() {}
 
 func (x *Announce_Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[15]
+	mi := &file_swarm_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1179,7 @@ func (x *Announce_Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Announce_Blob.ProtoReflect.Descriptor instead.
 func (*Announce_Blob) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{9, 0}
+	return file_swarm_proto_rawDescGZIP(), []int{10, 0}
 }
 
 func (x *Announce_Blob) GetDigest() string {
@@ -1155,7 +1200,9 @@ var File_swarm_proto protoreflect.FileDescriptor
 
 const file_swarm_proto_rawDesc = "" +
 	"\n" +
-	"\vswarm.proto\x12\fshoal.p2p.v1\"\x99\x04\n" +
+	"\vswarm.proto\x12\fshoal.p2p.v1\"5\n" +
+	"\x06Frames\x12+\n" +
+	"\x06frames\x18\x01 \x03(\v2\x13.shoal.p2p.v1.FrameR\x06frames\"\x99\x04\n" +
 	"\x05Frame\x12+\n" +
 	"\x05hello\x18\x01 \x01(\v2\x13.shoal.p2p.v1.HelloH\x00R\x05hello\x124\n" +
 	"\bsnapshot\x18\x02 \x01(\v2\x16.shoal.p2p.v1.SnapshotH\x00R\bsnapshot\x12+\n" +
@@ -1235,9 +1282,7 @@ const file_swarm_proto_rawDesc = "" +
 	"\x04side\x18\x02 \x01(\tR\x04side\x12\x16\n" +
 	"\x06status\x18\x03 \x01(\rR\x06status\x12\x12\n" +
 	"\x04code\x18\x04 \x01(\tR\x04code\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage2A\n" +
-	"\x05Swarm\x128\n" +
-	"\bExchange\x12\x13.shoal.p2p.v1.Frame\x1a\x13.shoal.p2p.v1.Frame(\x010\x01B%Z#github.com/shoal-p2p/shoal/p2p/wireb\x06proto3"
+	"\amessage\x18\x05 \x01(\tR\amessageB%Z#github.com/shoal-p2p/shoal/p2p/wireb\x06proto3"
 
 var (
 	file_swarm_proto_rawDescOnce sync.Once
@@ -1252,50 +1297,50 @@ func file_swarm_proto_rawDescGZIP() []byte {
 }
 
 var file_swarm_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_swarm_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_swarm_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_swarm_proto_goTypes = []any{
 	(Reject_Reason)(0),    // 0: shoal.p2p.v1.Reject.Reason
-	(*Frame)(nil),         // 1: shoal.p2p.v1.Frame
-	(*Hello)(nil),         // 2: shoal.p2p.v1.Hello
-	(*Snapshot)(nil),      // 3: shoal.p2p.v1.Snapshot
-	(*Slots)(nil),         // 4: shoal.p2p.v1.Slots
-	(*Offer)(nil),         // 5: shoal.p2p.v1.Offer
-	(*Reject)(nil),        // 6: shoal.p2p.v1.Reject
-	(*Leave)(nil),         // 7: shoal.p2p.v1.Leave
-	(*Origin)(nil),        // 8: shoal.p2p.v1.Origin
-	(*Join)(nil),          // 9: shoal.p2p.v1.Join
-	(*Announce)(nil),      // 10: shoal.p2p.v1.Announce
-	(*Peer)(nil),          // 11: shoal.p2p.v1.Peer
-	(*Task)(nil),          // 12: shoal.p2p.v1.Task
-	(*Digests)(nil),       // 13: shoal.p2p.v1.Digests
-	(*Failure)(nil),       // 14: shoal.p2p.v1.Failure
-	nil,                   // 15: shoal.p2p.v1.Hello.LabelsEntry
-	(*Announce_Blob)(nil), // 16: shoal.p2p.v1.Announce.Blob
+	(*Frames)(nil),        // 1: shoal.p2p.v1.Frames
+	(*Frame)(nil),         // 2: shoal.p2p.v1.Frame
+	(*Hello)(nil),         // 3: shoal.p2p.v1.Hello
+	(*Snapshot)(nil),      // 4: shoal.p2p.v1.Snapshot
+	(*Slots)(nil),         // 5: shoal.p2p.v1.Slots
+	(*Offer)(nil),         // 6: shoal.p2p.v1.Offer
+	(*Reject)(nil),        // 7: shoal.p2p.v1.Reject
+	(*Leave)(nil),         // 8: shoal.p2p.v1.Leave
+	(*Origin)(nil),        // 9: shoal.p2p.v1.Origin
+	(*Join)(nil),          // 10: shoal.p2p.v1.Join
+	(*Announce)(nil),      // 11: shoal.p2p.v1.Announce
+	(*Peer)(nil),          // 12: shoal.p2p.v1.Peer
+	(*Task)(nil),          // 13: shoal.p2p.v1.Task
+	(*Digests)(nil),       // 14: shoal.p2p.v1.Digests
+	(*Failure)(nil),       // 15: shoal.p2p.v1.Failure
+	nil,                   // 16: shoal.p2p.v1.Hello.LabelsEntry
+	(*Announce_Blob)(nil), // 17: shoal.p2p.v1.Announce.Blob
 }
 var file_swarm_proto_depIdxs = []int32{
-	2,  // 0: shoal.p2p.v1.Frame.hello:type_name -> shoal.p2p.v1.Hello
-	3,  // 1: shoal.p2p.v1.Frame.snapshot:type_name -> shoal.p2p.v1.Snapshot
-	4,  // 2: shoal.p2p.v1.Frame.slots:type_name -> shoal.p2p.v1.Slots
-	5,  // 3: shoal.p2p.v1.Frame.offer:type_name -> shoal.p2p.v1.Offer
-	6,  // 4: shoal.p2p.v1.Frame.reject:type_name -> shoal.p2p.v1.Reject
-	7,  // 5: shoal.p2p.v1.Frame.leave:type_name -> shoal.p2p.v1.Leave
-	9,  // 6: shoal.p2p.v1.Frame.join:type_name -> shoal.p2p.v1.Join
-	10, // 7: shoal.p2p.v1.Frame.announce:type_name -> shoal.p2p.v1.Announce
-	12, // 8: shoal.p2p.v1.Frame.task:type_name -> shoal.p2p.v1.Task
-	13, // 9: shoal.p2p.v1.Frame.digests:type_name -> shoal.p2p.v1.Digests
-	14, // 10: shoal.p2p.v1.Frame.failure:type_name -> shoal.p2p.v1.Failure
-	15, // 11: shoal.p2p.v1.Hello.labels:type_name -> shoal.p2p.v1.Hello.LabelsEntry
-	0,  // 12: shoal.p2p.v1.Reject.reason:type_name -> shoal.p2p.v1.Reject.Reason
-	8,  // 13: shoal.p2p.v1.Join.origin:type_name -> shoal.p2p.v1.Origin
-	16, // 14: shoal.p2p.v1.Announce.blobs:type_name -> shoal.p2p.v1.Announce.Blob
-	11, // 15: shoal.p2p.v1.Task.peers:type_name -> shoal.p2p.v1.Peer
-	1,  // 16: shoal.p2p.v1.Swarm.Exchange:input_type -> shoal.p2p.v1.Frame
-	1,  // 17: shoal.p2p.v1.Swarm.Exchange:output_type -> shoal.p2p.v1.Frame
-	17, // [17:18] is the sub-list for method output_type
-	16, // [16:17] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	2,  // 0: shoal.p2p.v1.Frames.frames:type_name -> shoal.p2p.v1.Frame
+	3,  // 1: shoal.p2p.v1.Frame.hello:type_name -> shoal.p2p.v1.Hello
+	4,  // 2: shoal.p2p.v1.Frame.snapshot:type_name -> shoal.p2p.v1.Snapshot
+	5,  // 3: shoal.p2p.v1.Frame.slots:type_name -> shoal.p2p.v1.Slots
+	6,  // 4: shoal.p2p.v1.Frame.offer:type_name -> shoal.p2p.v1.Offer
+	7,  // 5: shoal.p2p.v1.Frame.reject:type_name -> shoal.p2p.v1.Reject
+	8,  // 6: shoal.p2p.v1.Frame.leave:type_name -> shoal.p2p.v1.Leave
+	10, // 7: shoal.p2p.v1.Frame.join:type_name -> shoal.p2p.v1.Join
+	11, // 8: shoal.p2p.v1.Frame.announce:type_name -> shoal.p2p.v1.Announce
+	13, // 9: shoal.p2p.v1.Frame.task:type_name -> shoal.p2p.v1.Task
+	14, // 10: shoal.p2p.v1.Frame.digests:type_name -> shoal.p2p.v1.Digests
+	15, // 11: shoal.p2p.v1.Frame.failure:type_name -> shoal.p2p.v1.Failure
+	16, // 12: shoal.p2p.v1.Hello.labels:type_name -> shoal.p2p.v1.Hello.LabelsEntry
+	0,  // 13: shoal.p2p.v1.Reject.reason:type_name -> shoal.p2p.v1.Reject.Reason
+	9,  // 14: shoal.p2p.v1.Join.origin:type_name -> shoal.p2p.v1.Origin
+	17, // 15: shoal.p2p.v1.Announce.blobs:type_name -> shoal.p2p.v1.Announce.Blob
+	12, // 16: shoal.p2p.v1.Task.peers:type_name -> shoal.p2p.v1.Peer
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_swarm_proto_init() }
@@ -1303,7 +1348,7 @@ func file_swarm_proto_init() {
 	if File_swarm_proto != nil {
 		return
 	}
-	file_swarm_proto_msgTypes[0].OneofWrappers = []any{
+	file_swarm_proto_msgTypes[1].OneofWrappers = []any{
 		(*Frame_Hello)(nil),
 		(*Frame_Snapshot)(nil),
 		(*Frame_Slots)(nil),
@@ -1322,9 +1367,9 @@ func file_swarm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_swarm_proto_rawDesc), len(file_swarm_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   0,
 		},
 		GoTypes:           file_swarm_proto_goTypes,
 		DependencyIndexes: file_swarm_proto_depIdxs,

@@ -51,7 +51,7 @@ func runAgent(cmd *cobra.Command, cfg *config.Config) error {
 	} else {
 		log.L.Warn("peers are not authenticated: run the swarm in a network that you trust")
 	}
-	servers = append(servers, daemon.Server{Name: "peer port", Key: "peer.listen", Addr: cfg.PeerListen, Handler: node.Handler()})
+	servers = append(servers, daemon.Server{Name: "peer port", Key: "peer.listen", Addr: cfg.PeerListen, Handler: node.Handler(), ConnContext: p2p.ConnContext})
 	return daemon.Run(cmd.Context(), daemon.Config{Servers: servers, Run: node.Run, Grace: cfg.ShutdownGrace})
 }
 

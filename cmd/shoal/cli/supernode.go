@@ -75,7 +75,7 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, role string) error {
 	mux := http.NewServeMux()
 	admin(mux, p.registry, status, false)
 	mux.Handle("/", sn.Handler())
-	servers := []daemon.Server{{Name: "supernode", Key: "listen", Addr: cfg.Listen, Handler: mux}}
+	servers := []daemon.Server{{Name: "supernode", Key: "listen", Addr: cfg.Listen, Handler: mux, ConnContext: p2p.ConnContext}}
 	ready := func() { log.L.Infof("agents join with: shoal agent --supernodes %s", cfg.Advertise) }
 	if role == config.Up {
 		more, err := p.mirrorServers(cfg, sn.Node(), status)
