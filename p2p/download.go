@@ -35,6 +35,7 @@ func (n *Node) download(nb *neighbour, t *task, i int, b *buffer) {
 	length := int64(len(b.data))
 	n.mu.Lock()
 	d.stall = n.stallAfter(t.layout.PieceSize)
+	d.wake = wakeSize(n.pace.down.best)
 	d.tail = n.pace.tail(&n.pace.down, length)
 	d.slot = n.holdSlot(n.pace.late(&n.pace.down, length), func() {
 		n.picker.EndDownload()
@@ -99,6 +100,7 @@ type download struct {
 	buf   *buffer
 	slot  *slot
 	stall time.Duration // how long nothing may come
+	wake  int           // bytes that are worth a wake-up
 	tail  int64         // bytes before the end at which the slot is given back
 }
 
@@ -136,7 +138,7 @@ func (d *download) fetch(ctx context.Context) (sum piece.Digest, err error) {
 		if int64(next) > d.tail {
 			next -= int(d.tail)
 		}
-		wakeAfter(conn, min(next, wakeAt))
+		wakeAfter(conn, min(next, d.wake))
 		got, err := resp.Body.Read(rest[:min(len(rest), chunk)])
 		if got > 0 {
 			watchdog.Reset(d.stall)

@@ -182,9 +182,14 @@ func (nb *neighbour) collect(now time.Time) (frames []*wire.Frame, next time.Dur
 			frames = append(frames, nb.digestsFrom(t, told)...)
 		}
 	}
-	if wait := nb.reported.Add(n.reportEvery()).Sub(now); wait <= 0 || nb.hurry {
+	wait := nb.reported.Add(n.reportEvery()).Sub(now)
+	switch {
+	case wait <= 0 || nb.hurry && !nb.seed:
 		frames = append(frames, nb.report(now)...)
-	} else if nb.stale() {
+	case nb.hurry: // what only the supernode has, this node surely wants
+		frames = append(frames, nb.reportSlots()...)
+	}
+	if wait > 0 && nb.stale() {
 		next = min(next, wait)
 	}
 	frames = append(frames, nb.offers...)
@@ -208,15 +213,23 @@ func (nb *neighbour) report(now time.Time) (frames []*wire.Frame) {
 			delete(nb.due, blob)
 		}
 	}
-	if free := n.free(); free != nb.saidFree {
-		nb.saidFree = free
-		frames = append(frames, &wire.Frame{Kind: &wire.Frame_Slots{Slots: &wire.Slots{Free: free}}})
-	}
-	nb.hurry = false
+	frames = append(frames, nb.reportSlots()...)
 	if len(frames) > 0 {
 		nb.reported = now
 	}
 	return frames
+}
+
+// reportSlots tells whether this node is free, if that is new. Callers hold
+// n.mu.
+func (nb *neighbour) reportSlots() []*wire.Frame {
+	nb.hurry = false
+	free := nb.n.free()
+	if free == nb.saidFree {
+		return nil
+	}
+	nb.saidFree = free
+	return []*wire.Frame{{Kind: &wire.Frame_Slots{Slots: &wire.Slots{Free: free}}}}
 }
 
 // free reports whether this node would take a piece. Callers hold n.mu.

@@ -44,7 +44,7 @@ const (
 	// slowest bounds the time that a piece is thought to take, and with it
 	// how long a transfer may stand still.
 	slowest  = time.Second
-	soonest  = 500 * time.Millisecond
+	soonest  = 800 * time.Millisecond // TCP takes 600 ms to send a packet a third time
 	firstTau = 20 * time.Millisecond
 	// lateAfter is how many times longer than it should a transfer may take
 	// before it gives its slot to the next: the other side is slow then, and

@@ -18,9 +18,11 @@ const (
 	// autotuned is the share of one connection from which on the kernel does
 	// better without us.
 	autotuned = 192 << 10
-	// wakeAt is how many bytes must have arrived before a reader is woken:
-	// one wake-up for every few packets costs more than all the rest.
-	wakeAt = 64 << 10
+	// A reader is woken when wakeTime of the link's rate has arrived, within
+	// bounds: one wake-up for every few packets costs more than all the rest.
+	wakeTime   = 0.004 // seconds
+	leastAwake = 8 << 10
+	mostAwake  = 64 << 10
 )
 
 type connKey struct{}
@@ -40,6 +42,10 @@ func holdUnsent(ctx context.Context, rate float64, slots int) {
 		setOption(c, unix.SO_SNDBUF, share)
 	}
 }
+
+// wakeSize is how many bytes are worth a wake-up on a link of rate bytes per
+// second.
+func wakeSize(rate float64) int { return int(min(max(rate*wakeTime, leastAwake), mostAwake)) }
 
 // wakeAfter lets readers of c sleep until size bytes have arrived.
 func wakeAfter(c net.Conn, size int) { setOption(c, unix.SO_RCVLOWAT, size) }

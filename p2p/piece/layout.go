@@ -16,10 +16,15 @@ const (
 	MaxPieces = 1 << 16
 )
 
-// most is how many pieces a blob is cut into before pieces grow: enough that
-// the last node of a swarm is only some pieces behind the first, few enough
-// that a piece outlasts a round trip.
-const most = 1024
+// How many pieces a blob is cut into before pieces grow: enough that the last
+// node of a swarm is only some pieces behind the first, few enough that what is
+// said about a piece is little beside it. Larger pieces than commonSize would
+// leave few to a window.
+const (
+	most       = 512
+	commonSize = 1 << 20
+	mostCommon = 1024
+)
 
 // Digest is the SHA-256 of a piece.
 type Digest = [sha256.Size]byte
@@ -31,9 +36,10 @@ type Layout struct {
 }
 
 // SizeFor returns the piece size for a blob of size bytes: the smallest power
-// of two from MinSize to MaxSize that cuts it into at most 1,024 pieces.
+// of two from MinSize to MaxSize that cuts it into at most 512 pieces, or 1,024
+// where pieces would be larger than 1 MiB.
 func SizeFor(size int64) int64 {
-	want := (size + most - 1) / most
+	want := max(min((size+most-1)/most, commonSize), (size+mostCommon-1)/mostCommon)
 	if want <= MinSize {
 		return MinSize
 	}

@@ -11,8 +11,9 @@ func TestSizeForGrowsInPowersOfTwo(t *testing.T) {
 	for _, c := range []struct{ size, want int64 }{
 		{0, MinSize},
 		{1, MinSize},
-		{256 << 20, 256 << 10},
-		{256<<20 + 1, 512 << 10},
+		{128 << 20, 256 << 10},
+		{128<<20 + 1, 512 << 10},
+		{512 << 20, 1 << 20},
 		{1 << 30, 1 << 20},
 		{4 << 30, 4 << 20},
 		{1 << 40, 16 << 20},
