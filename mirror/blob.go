@@ -34,8 +34,8 @@ type source struct {
 
 func (s source) Origin() p2p.Origin { return s.origin }
 
-func (s source) Open(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
-	return s.r.Blob(ctx, resolver.Repository{Registry: s.origin.Registry, Name: s.origin.Repository, Authorization: s.origin.Authorization}, s.dgst, offset)
+func (s source) Open(ctx context.Context, offset, end int64) (io.ReadCloser, int64, error) {
+	return s.r.Blob(ctx, resolver.Repository{Registry: s.origin.Registry, Name: s.origin.Repository, Authorization: s.origin.Authorization}, s.dgst, offset, end)
 }
 
 func (m *mirror) serveBlob(w http.ResponseWriter, r *http.Request, t target, start time.Time) error {

@@ -50,12 +50,17 @@ func (n *Node) download(nb *neighbour, t *task, i int, b *buffer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.picker.Landed(t.id, i)
+	if errors.Is(err, errUnproven) && t.sharing() {
+		t.doubt(i, b, nb, sum)
+		t.fed = time.Now()
+		return
+	}
 	if err == nil {
 		nb.strikes = 0
 		if !nb.seed {
 			t.fed = time.Now()
 		}
-		t.accept(i, b)
+		t.accept(i, b, false)
 		return
 	}
 	b.release()
@@ -164,13 +169,17 @@ func (d *download) verify(ctx context.Context, sum piece.Digest) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Second, errUnproven)
 	defer cancel()
 	t := d.t
-	if err := t.wait(ctx, func() bool { return t.err != nil || t.proven.Test(uint(d.i)) }); err != nil {
+	err := t.wait(ctx, func() bool { return t.err != nil || t.proven.Test(uint(d.i)) || t.sharing() })
+	if err != nil {
 		return err
 	}
 	d.n.mu.Lock()
 	defer d.n.mu.Unlock()
 	if t.err != nil {
 		return t.err
+	}
+	if !t.proven.Test(uint(d.i)) {
+		return errUnproven
 	}
 	if sum != t.digests[d.i] {
 		return errWrongPiece

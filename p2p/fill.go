@@ -74,14 +74,18 @@ func (t *task) sink(ctx context.Context) {
 		t.failWith(err)
 		return
 	}
-	for i := t.written; i < t.layout.Count(); i++ {
-		var b *buffer
-		if t.wait(ctx, func() bool { b = t.bufs[i]; return b != nil }) != nil {
+	for {
+		for i := t.written; i < t.layout.Count(); i++ {
+			var b *buffer
+			if t.wait(ctx, func() bool { b = t.bufs[i]; return b != nil }) != nil {
+				return
+			}
+			t.write(ctx, i, b)
+		}
+		if t.finish(ctx) {
 			return
 		}
-		t.write(ctx, i, b)
 	}
-	t.finish(ctx)
 }
 
 // openIngest starts or resumes the ingest. Where the store cannot take the
@@ -196,9 +200,17 @@ func (t *task) write(ctx context.Context, i int, b *buffer) {
 	t.notify()
 }
 
-// finish checks the whole blob against its digest and commits it.
-func (t *task) finish(ctx context.Context) {
+// finish checks the whole blob against its digest and commits it. It reports
+// false if the blob must be filled again.
+func (t *task) finish(ctx context.Context) bool {
 	if got := t.ingest.Digest(); got != t.dgst {
+		if t.doubts() {
+			err := t.refill(ctx)
+			if err != nil {
+				t.failWith(err)
+			}
+			return err != nil
+		}
 		t.n.cfg.Metrics.PiecesRejected.WithLabelValues("blob_digest").Add(float64(t.layout.Count()))
 		err := oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeDigestInvalid,
 			"the upstream sent wrong bytes for blob %s: they hash to %s; nothing was kept, check the upstream registry's storage", t.dgst, got)
@@ -207,16 +219,17 @@ func (t *task) finish(ctx context.Context) {
 			log.G(ctx).WithError(e).WithField("blob", t.id).Warn("the store could not discard wrong bytes")
 		}
 		t.failWith(err)
-		return
+		return true
 	}
 	t.n.mu.Lock()
 	t.becomeWhole()
 	t.n.mu.Unlock()
 	for !t.commit(ctx) { // until whoever commits has done so
 		if pause(ctx, commitEvery) != nil {
-			return
+			return true
 		}
 	}
+	return true
 }
 
 // commitEvery is how often the store is asked whether somebody else has

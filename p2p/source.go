@@ -9,10 +9,11 @@ import (
 // whoever asked for it. The mirror hands one to the node with every request: a
 // digest names a blob, but credentials belong to a repository.
 type Source interface {
-	// Open reads the blob from offset to its end. size is that of the whole
-	// blob, -1 if the upstream does not say. Errors of the upstream are
-	// *oci.Error. If the upstream cannot start at offset, Open skips to it.
-	Open(ctx context.Context, offset int64) (body io.ReadCloser, size int64, err error)
+	// Open reads the blob from offset to end, which it may exceed; 0 is the
+	// blob's own end. size is that of the whole blob, -1 if the upstream does
+	// not say. Errors of the upstream are *oci.Error. If the upstream cannot
+	// start at offset, Open skips to it.
+	Open(ctx context.Context, offset, end int64) (body io.ReadCloser, size int64, err error)
 
 	// Origin says where the source points to, for the supernode to read the
 	// same.

@@ -31,6 +31,10 @@ type task struct {
 	digests []piece.Digest
 	proven  *piece.Bitfield // pieces whose digest is known
 	held    *piece.Bitfield // pieces that can be read here
+	// Of these, those of unknown digest that came from neighbours: see sharing.
+	doubtful *piece.Bitfield
+	claims   map[int]claim
+	betrayed bool // one of them was wrong
 	bufs    map[int]*buffer // pieces in memory, verified
 	order   []int           // pieces in memory that the ingest has seen, oldest first
 
@@ -69,7 +73,8 @@ func (t *task) setLayout(l piece.Layout) {
 	n := l.Count()
 	t.layout, t.known = l, true
 	t.digests = make([]piece.Digest, n)
-	t.proven, t.held = piece.NewBitfield(n), piece.NewBitfield(n)
+	t.proven, t.held, t.doubtful = piece.NewBitfield(n), piece.NewBitfield(n), piece.NewBitfield(n)
+	t.claims = map[int]claim{}
 	t.n.picker.AddBlob(t.id, n)
 	t.n.pace.piece = l.PieceSize
 	t.notify()
@@ -81,22 +86,24 @@ func (t *task) filling() bool {
 	return t.err == nil && (!t.whole || len(t.contents) > 0 && !t.held.All())
 }
 
-// readable reports whether clients may read piece i. The last piece is kept
-// back until the whole blob has been checked: a client never gets all of a
-// wrong blob.
+// readable reports whether clients may read piece i. The last piece, and those
+// in doubt, are kept back until the whole blob has been checked: a client never
+// gets all of a wrong blob.
 func (t *task) readable(i int) bool {
-	return t.held.Test(uint(i)) && (t.whole || i < t.layout.Count()-1)
+	return t.held.Test(uint(i)) && (t.whole || i < t.layout.Count()-1 && !t.doubtful.Test(uint(i)))
 }
 
 // prove records the digest of a piece that the seed named. Callers hold n.mu.
 func (t *task) prove(i int, d piece.Digest) {
 	t.digests[i] = d
 	t.proven.Set(uint(i))
+	t.settle(i, d)
 }
 
-// accept takes a verified piece into memory. Callers hold n.mu; the buffer is
-// the task's from here on.
-func (t *task) accept(i int, b *buffer) {
+// accept takes a piece into memory. Peers may have it if its digest is known, or
+// if it is ours to share: read here while nobody names digests. Callers hold
+// n.mu; the buffer is the task's from here on.
+func (t *task) accept(i int, b *buffer, ours bool) {
 	if t.err != nil || t.held.Test(uint(i)) {
 		b.release()
 		return
@@ -107,7 +114,7 @@ func (t *task) accept(i int, b *buffer) {
 		t.order = append(t.order, i)
 	}
 	t.progress = time.Now()
-	if t.proven.Test(uint(i)) {
+	if t.proven.Test(uint(i)) || ours && t.sharing() {
 		t.offer(i)
 	}
 	t.rewindow()
@@ -131,7 +138,7 @@ func (t *task) rewindow() {
 		return
 	}
 	want := t.window()
-	if t.n.super == nil { // nobody would name the digests of the others
+	if t.n.super == nil && !t.sharing() { // nobody would name the digests of the others
 		want.InPlaceIntersection(t.proven)
 	}
 	t.n.picker.Want(t.id, want)
@@ -201,6 +208,7 @@ func (t *task) forget(enough func() bool) {
 func (t *task) lose(i int) {
 	if t.held.Test(uint(i)) {
 		t.held.Clear(uint(i))
+		t.doubtful.Clear(uint(i))
 		t.n.picker.Drop(t.id, i)
 		t.rewindow()
 		t.n.snapshotDue(t.id)

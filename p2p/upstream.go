@@ -130,12 +130,20 @@ func (t *task) chooseRun() (picker.Run, bool) {
 	}
 	want := t.window()
 	offered := piece.NewBitfield(pieces)
-	if time.Since(t.progress) < 2*patience {
-		for i := range want.Intersection(t.proven).EachSet() {
+	hurry := time.Since(t.progress) >= 2*patience
+	usable := t.proven
+	if t.sharing() {
+		usable = want
+	}
+	if !hurry {
+		for i := range want.Intersection(usable).EachSet() {
 			if t.n.picker.Copies(t.id, int(i)) > 0 {
 				offered.Set(i)
 			}
 		}
+	}
+	if t.sharing() {
+		return t.share(want, offered, hurry)
 	}
 	return picker.NextRun(want, offered, t.proven, fallbackRun, t.n.rand)
 }
@@ -161,18 +169,21 @@ func (t *task) readRun(ctx context.Context, r picker.Run) error {
 	t.n.mu.Lock()
 	known, layout := t.known, t.layout
 	t.n.mu.Unlock()
-	offset := int64(0)
+	offset, end := int64(0), int64(0)
 	if known {
 		if layout.Size == 0 {
 			return nil
 		}
 		offset = layout.Offset(r.First)
+		if last := r.First + r.Count - 1; last < layout.Count()-1 {
+			end = layout.End(last)
+		}
 	}
-	body, size, err := t.openUpstream(ctx, offset)
+	body, size, err := t.openUpstream(ctx, offset, end)
 	if err != nil {
 		return err
 	}
-	u := &upstreamBody{t: t, body: body, offset: offset}
+	u := &upstreamBody{t: t, body: body, offset: offset, end: end}
 	defer u.close()
 	if !known {
 		fresh, err := t.learnSize(ctx, size)
@@ -224,7 +235,7 @@ func (t *task) readPiece(ctx context.Context, u *upstreamBody, i int) (ok bool, 
 	if err != nil || b == nil {
 		return false, err
 	}
-	sum, err := u.readFull(ctx, b.data, t.n.cfg.Seed || t.proven.Test(uint(i)))
+	sum, err := u.readFull(ctx, b.data, t.n.cfg.Supernode != "" || t.n.cfg.Seed)
 	t.n.mu.Lock()
 	defer t.n.mu.Unlock()
 	t.n.picker.Landed(t.id, i)
@@ -236,13 +247,14 @@ func (t *task) readPiece(ctx context.Context, u *upstreamBody, i int) (ok bool, 
 	case t.n.cfg.Seed:
 		t.prove(i, sum)
 		t.n.digestsDue(t)
-	case t.proven.Test(uint(i)) && sum != (piece.Digest{}) && sum != t.digests[i]:
+	case t.proven.Test(uint(i)) && sum != t.digests[i]:
 		b.release()
 		t.n.cfg.Metrics.PiecesRejected.WithLabelValues("digest").Inc()
 		return false, oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeDigestInvalid,
 			"the upstream sent wrong bytes for piece %d of blob %s", i, t.dgst)
 	}
-	t.accept(i, b)
+	t.blame(i, sum)
+	t.accept(i, b, true)
 	return true, nil
 }
 

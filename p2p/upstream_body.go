@@ -16,7 +16,7 @@ import (
 
 // openUpstream opens the blob at the first source that has it. Failures that
 // may pass are tried again; the last refusal is the answer.
-func (t *task) openUpstream(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
+func (t *task) openUpstream(ctx context.Context, offset, end int64) (io.ReadCloser, int64, error) {
 	var last error
 	for try := range upstreamTries {
 		if try > 0 {
@@ -28,7 +28,7 @@ func (t *task) openUpstream(ctx context.Context, offset int64) (io.ReadCloser, i
 		sources := t.sources
 		t.n.mu.Unlock()
 		for k := len(sources) - 1; k >= 0; k-- { // the newest credentials first
-			body, size, err := sources[k].Open(ctx, offset)
+			body, size, err := sources[k].Open(ctx, offset, end)
 			if err == nil {
 				return body, size, nil
 			}
@@ -50,6 +50,7 @@ type upstreamBody struct {
 	t      *task
 	body   io.ReadCloser // nil after a break
 	offset int64
+	end    int64 // 0: the blob's
 	tries  int // since the last byte
 }
 
@@ -64,7 +65,7 @@ func (u *upstreamBody) readFull(ctx context.Context, p []byte, hash bool) (sum p
 	h := sha256.New()
 	for len(p) > 0 {
 		if u.body == nil {
-			if u.body, _, err = u.t.openUpstream(ctx, u.offset); err != nil {
+			if u.body, _, err = u.t.openUpstream(ctx, u.offset, u.end); err != nil {
 				return sum, err
 			}
 		}

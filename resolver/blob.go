@@ -12,13 +12,17 @@ import (
 	"github.com/shoal-p2p/shoal/internal/oci"
 )
 
-// Blob reads a blob from offset to its end. size is that of the whole blob, -1
-// if the upstream does not say. An upstream that does not know ranges is read
-// from the start, and what comes before offset is skipped. Errors are
+// Blob reads a blob from offset to end, which it may exceed; 0 is the blob's own
+// end. size is that of the whole blob, -1 if the upstream does not say. An
+// upstream that does not know ranges is read from the start, and what comes
+// before offset is skipped. Errors are
 // *oci.Error; those of the body are plain.
-func (r *Resolver) Blob(ctx context.Context, repo Repository, dgst digest.Digest, offset int64) (body io.ReadCloser, size int64, err error) {
+func (r *Resolver) Blob(ctx context.Context, repo Repository, dgst digest.Digest, offset, end int64) (body io.ReadCloser, size int64, err error) {
 	q := request{method: http.MethodGet, path: repo.Name + "/blobs/" + dgst.String(), header: http.Header{}, unknown: oci.CodeBlobUnknown, once: true}
-	if offset > 0 {
+	switch {
+	case end > 0:
+		q.header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, end-1))
+	case offset > 0:
 		q.header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}
 	resp, err := r.do(ctx, repo, q)

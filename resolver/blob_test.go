@@ -24,7 +24,7 @@ func TestBlobFromAnyOffset(t *testing.T) {
 		for _, ignore := range []bool{false, true} {
 			up.Do(registrytest.Harm{IgnoreRange: ignore})
 			for _, offset := range []int64{0, 1, 54_321, 99_999} {
-				body, size, err := r.Blob(t.Context(), at(up), dgst, offset)
+				body, size, err := r.Blob(t.Context(), at(up), dgst, offset, 0)
 				require.NoError(t, err)
 				got, err := io.ReadAll(body)
 				require.NoError(t, err)
@@ -43,7 +43,7 @@ func TestUnknownBlob(t *testing.T) {
 	up := registrytest.New(t)
 	up.PushBlob("team/app", []byte("something"))
 	r := ask(t, resolver.Config{}, plain(up))
-	_, _, err := r.Blob(t.Context(), at(up), digest.FromString("nothing"), 0)
+	_, _, err := r.Blob(t.Context(), at(up), digest.FromString("nothing"), 0, 0)
 	e := asOCI(t, err)
 	require.Equal(t, http.StatusNotFound, e.Status)
 	require.Equal(t, oci.CodeBlobUnknown, e.Code)
@@ -55,7 +55,7 @@ func TestBlobIsAskedForOnce(t *testing.T) {
 	up := registrytest.New(t)
 	dgst := up.PushBlob("team/app", []byte("something"))
 	up.Do(registrytest.Harm{Drop: true})
-	_, _, err := ask(t, resolver.Config{}, plain(up)).Blob(t.Context(), at(up), dgst, 0)
+	_, _, err := ask(t, resolver.Config{}, plain(up)).Blob(t.Context(), at(up), dgst, 0, 0)
 	require.Equal(t, http.StatusBadGateway, asOCI(t, err).Status)
 	require.Len(t, up.Requests(""), 1)
 }
@@ -65,10 +65,10 @@ func TestEncodedBlobIsRefused(t *testing.T) {
 	dgst := up.PushBlob("team/app", []byte("something"))
 	r := ask(t, resolver.Config{}, plain(up))
 	up.Do(registrytest.Harm{Encoding: "gzip"})
-	_, _, err := r.Blob(t.Context(), at(up), dgst, 0)
+	_, _, err := r.Blob(t.Context(), at(up), dgst, 0, 0)
 	require.Contains(t, asOCI(t, err).Message, "encodes blob")
 	up.Do(registrytest.Harm{Encoding: "identity"})
-	body, _, err := r.Blob(t.Context(), at(up), dgst, 0)
+	body, _, err := r.Blob(t.Context(), at(up), dgst, 0, 0)
 	require.NoError(t, err)
 	require.NoError(t, body.Close())
 }
@@ -78,7 +78,7 @@ func TestWrongRangeIsRefused(t *testing.T) {
 	r := ask(t, resolver.Config{}, plain(up))
 	for _, contentRange := range []string{"", "bytes 0-8/9", "bytes 5-8/7", "bytes 5-4/9", "bytes -1-8/9", "lines 5-8/9"} {
 		up.Do(registrytest.Harm{Status: http.StatusPartialContent, Header: http.Header{"Content-Range": {contentRange}}, Body: "hing"})
-		_, _, err := r.Blob(t.Context(), at(up), digest.FromString("something"), 5)
+		_, _, err := r.Blob(t.Context(), at(up), digest.FromString("something"), 5, 0)
 		require.Equal(t, http.StatusBadGateway, asOCI(t, err).Status, contentRange)
 	}
 }
@@ -87,7 +87,7 @@ func TestCutBlobEndsInAnError(t *testing.T) {
 	up := registrytest.New(t)
 	dgst := up.PushBlob("team/app", registrytest.Bytes(1, 100_000))
 	up.Do(registrytest.Harm{Cut: 50_000})
-	body, size, err := ask(t, resolver.Config{}, plain(up)).Blob(t.Context(), at(up), dgst, 0)
+	body, size, err := ask(t, resolver.Config{}, plain(up)).Blob(t.Context(), at(up), dgst, 0, 0)
 	require.NoError(t, err)
 	defer body.Close()
 	require.Equal(t, int64(100_000), size)
@@ -102,7 +102,7 @@ func TestSilentBlobEndsInAnError(t *testing.T) {
 	never := make(chan struct{})
 	defer close(never)
 	up.Do(registrytest.Harm{Hold: never, HoldAt: 50_000})
-	body, _, err := ask(t, resolver.Config{StallTimeout: 50 * time.Millisecond}, plain(up)).Blob(t.Context(), at(up), dgst, 0)
+	body, _, err := ask(t, resolver.Config{StallTimeout: 50 * time.Millisecond}, plain(up)).Blob(t.Context(), at(up), dgst, 0, 0)
 	require.NoError(t, err)
 	defer body.Close()
 	_, err = io.ReadAll(body)
@@ -122,7 +122,7 @@ func TestRedirectLeavesCredentialsBehind(t *testing.T) {
 	up, cdn, dgst, data := redirected(t)
 	repo := at(up)
 	repo.Authorization = "Bearer secret"
-	body, size, err := ask(t, resolver.Config{}, plain(up)).Blob(t.Context(), repo, dgst, 1000)
+	body, size, err := ask(t, resolver.Config{}, plain(up)).Blob(t.Context(), repo, dgst, 1000, 0)
 	require.NoError(t, err)
 	defer body.Close()
 	got, err := io.ReadAll(body)
@@ -142,7 +142,7 @@ func TestRedirectsToPlainHTTPAreRefused(t *testing.T) {
 	dgst := cdn.PushBlob("team/app", []byte("something"))
 	up.Do(registrytest.Harm{RedirectTo: cdn.URL})
 	r := ask(t, resolver.Config{}, resolver.Registry{Host: up.Host(), Insecure: true})
-	_, _, err := r.Blob(t.Context(), at(up), dgst, 0)
+	_, _, err := r.Blob(t.Context(), at(up), dgst, 0, 0)
 	require.Contains(t, asOCI(t, err).Message, "from https to http")
 	require.Empty(t, cdn.Requests(""))
 }
@@ -150,7 +150,7 @@ func TestRedirectsToPlainHTTPAreRefused(t *testing.T) {
 func TestRedirectsAreBounded(t *testing.T) {
 	up := registrytest.New(t)
 	up.Do(registrytest.Harm{RedirectTo: up.URL})
-	_, _, err := ask(t, resolver.Config{}, plain(up)).Blob(t.Context(), at(up), digest.FromString("x"), 0)
+	_, _, err := ask(t, resolver.Config{}, plain(up)).Blob(t.Context(), at(up), digest.FromString("x"), 0, 0)
 	require.Contains(t, asOCI(t, err).Message, "more than 5 times")
 	require.Len(t, up.Requests(""), 6)
 }

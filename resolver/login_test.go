@@ -63,7 +63,7 @@ func TestNodesCredentialsServeClientsWithoutAny(t *testing.T) {
 			require.NoError(t, err)
 			_, err = r.Manifest(t.Context(), resolver.Repository{Registry: up.Host(), Name: "team/other"}, "v1", nil)
 			require.NoError(t, err, "a token is for one repository")
-			body, _, err := r.Blob(t.Context(), at(up), dgst, 0)
+			body, _, err := r.Blob(t.Context(), at(up), dgst, 0, 0)
 			require.NoError(t, err)
 			got, err := io.ReadAll(body)
 			require.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -34,8 +35,37 @@ func TestDeathOfTheSupernodeDoesNotStopAPull(t *testing.T) {
 		release()
 	}()
 	s.getAll(data, agents...)
+	require.LessOrEqual(t, s.upstream.Sent(), int64(len(data)+6*mib), "the agents share the reading of the rest")
 	// New pulls work at once.
 	s.getAll(s.add(2*mib), agents...)
+}
+
+func TestWrongBytesFromAPeerWhileTheSupernodeIsGoneReachNoClient(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(16 * mib)
+	var gone atomic.Bool
+	lying := s.agentBehind(onPieces(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if gone.Load() {
+			w = liar{w}
+		}
+		next.ServeHTTP(w, r)
+	}))
+	honest := []*agent{s.agent(), s.agent()}
+	reached, release := s.upstream.HoldAt(5*mib + 77)
+	defer release()
+	go func() {
+		<-reached
+		gone.Store(true)
+		s.super.stop()
+		release()
+	}()
+	lied := make(chan struct{})
+	go func() {
+		defer close(lied)
+		_, _ = s.get(lying, digest.FromBytes(data))
+	}()
+	s.getAll(data, honest...)
+	<-lied
 }
 
 func TestASupernodeThatComesBackGoesOnWhereItWas(t *testing.T) {

@@ -82,7 +82,7 @@ type source struct {
 
 func (s *source) Origin() p2p.Origin { return s.origin }
 
-func (s *source) Open(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
+func (s *source) Open(ctx context.Context, offset, end int64) (io.ReadCloser, int64, error) {
 	u := s.u
 	u.opened.Add(1)
 	u.mu.Lock()
@@ -94,7 +94,10 @@ func (s *source) Open(ctx context.Context, offset int64) (io.ReadCloser, int64, 
 	case !ok:
 		return nil, 0, oci.Errorf(oci.SideUpstream, http.StatusNotFound, oci.CodeBlobUnknown, "blob %s is not in %s", s.dgst, s.origin)
 	}
-	return &body{ctx: ctx, u: u, r: bytes.NewReader(data[offset:]), at: int(offset), cut: u.cutAt}, int64(len(data)), nil
+	if end == 0 {
+		end = int64(len(data))
+	}
+	return &body{ctx: ctx, u: u, r: bytes.NewReader(data[offset:end]), at: int(offset), cut: u.cutAt}, int64(len(data)), nil
 }
 
 type body struct {

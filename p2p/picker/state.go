@@ -259,18 +259,20 @@ func (s *State) Copies(id string, i int) int {
 }
 
 // Neighbours returns how many live neighbours have a view of a blob.
-func (s *State) Neighbours(id string) int {
+func (s *State) Neighbours(id string) int { return len(s.Members(id)) }
+
+// Members returns the IDs of live neighbours that have a view of a blob.
+func (s *State) Members(id string) (ids []string) {
 	b := s.blobs[id]
 	if b == nil {
-		return 0
+		return nil
 	}
-	c := 0
 	for _, n := range s.nodeOrder {
 		if !n.quiet && n.view(b) != nil {
-			c++
+			ids = append(ids, n.id)
 		}
 	}
-	return c
+	return ids
 }
 
 func (s *State) countAll(n *neighbour, d int) {

@@ -68,6 +68,26 @@ func NextRun(want, offered, proven *piece.Bitfield, most int, rand *rand.Rand) (
 	return run(missing, int(first), int(missing.Len())), true
 }
 
+// NextShare picks what a node reads from the upstream while all nodes of a swarm
+// share the reading: deals of count pieces go round among self and others in the
+// order of their IDs, so that all deal alike. missing are the pieces that the
+// node needs and cannot expect from others. ok is false if none is in its share.
+func NextShare(missing *piece.Bitfield, count int, self string, others []string) (r Run, ok bool) {
+	place := 0
+	for _, id := range others {
+		if id < self {
+			place++
+		}
+	}
+	for first := range missing.EachSet() {
+		deal := int(first) / count
+		if deal%(len(others)+1) == place {
+			return run(missing, int(first), (deal+1)*count-int(first)), true
+		}
+	}
+	return Run{}, false
+}
+
 func run(set *piece.Bitfield, first, most int) Run {
 	n := 1
 	for n < most && set.Test(uint(first+n)) {
