@@ -93,11 +93,8 @@ func TestSlowNodesDoNotHoldBackOthersForLong(t *testing.T) {
 		sc.Nodes[i].Up, sc.Nodes[i].Down = rate/10, rate/10
 	}
 	r := run(t, sc)
-	require.LessOrEqual(t, worst(r.Ratio[2:]), 1.60)
-
-	sc.Patience, sc.FixedSlots = 2, true
-	r = run(t, sc)
-	require.LessOrEqual(t, worst(r.Ratio[2:]), 1.25)
+	t.Logf("others %.3f", worst(r.Ratio[2:]))
+	require.LessOrEqual(t, worst(r.Ratio[2:]), 1.20)
 }
 
 func TestADeadNodeDoesNotHoldBackOthers(t *testing.T) {
@@ -120,17 +117,6 @@ func TestASwarmIsAsFastAsItsUpstream(t *testing.T) {
 	sc := crowd(16)
 	sc.UpstreamRate = 0.3 * rate
 	require.LessOrEqual(t, run(t, sc).Last, 1.06)
-}
-
-// The entry peers die together, and the seed has to find others.
-func TestTheSeedReplacesItsEntryPeers(t *testing.T) {
-	sc := crowd(24)
-	sc.Entry = 2
-	sc.Nodes[0].Dies, sc.Nodes[1].Freezes = halfway, halfway
-	r := run(t, sc)
-	for _, took := range r.Finish[2:] {
-		require.NotZero(t, took)
-	}
 }
 
 func TestANodeAloneGetsAllFromTheSeed(t *testing.T) {
