@@ -51,7 +51,7 @@ func (l *link) send(do func(int)) {
 
 // delay is how long what a node says now is on its way.
 func (n *node) delay() time.Duration {
-	if len(n.outs) == 0 {
+	if len(n.out.flows) == 0 {
 		return n.s.oneWay
 	}
 	return n.s.oneWay + n.queue

@@ -34,7 +34,7 @@ type node struct {
 
 	up, down  float64       // bytes per second
 	queue     time.Duration // how late bulk data makes a message
-	outs, ins []*flow
+	out, in   end
 	sent, got float64 // bytes
 
 	pieceTime   time.Duration // what a piece takes on the faster way
@@ -63,6 +63,8 @@ func newNode(s *sim, index int) *node {
 	if !n.seed {
 		n.up, n.down = s.sc.Nodes[index].Up, s.sc.Nodes[index].Down
 	}
+	n.out = end{capacity: n.up, level: n.up, up: true}
+	n.in = end{capacity: n.down, level: n.down}
 	size := float64(s.sc.PieceSize)
 	n.queue = seconds(float64(s.sc.Queue) / n.up)
 	n.pieceTime = seconds(size / max(n.up, n.down))

@@ -22,8 +22,8 @@ func TestARecordingOfTheSimulatorIsReplayedExactly(t *testing.T) {
 	require.NoError(t, err)
 	c, err := Replay(r)
 	require.NoError(t, err)
-	require.InDelta(t, ran.Last, c.Last, 1e-9)
-	require.InDelta(t, ran.Mean, c.Mean, 1e-9)
+	require.InDelta(t, ran.Last, c.Measured.Last, 1e-9)
+	require.InDelta(t, ran.Mean, c.Measured.Mean, 1e-9)
 	require.Zero(t, c.Apart)
 	for _, slower := range c.Slower {
 		require.InDelta(t, 1, slower, 1e-9)
@@ -36,9 +36,35 @@ func TestAStoredRecordingIsReplayed(t *testing.T) {
 	require.NoError(t, err)
 	c, err := Replay(r)
 	require.NoError(t, err)
-	require.InDelta(t, 1, c.Last/c.Simulated.Last, 0.1)
+	require.InDelta(t, 1, c.Measured.Last/c.Simulated.Last, 0.1)
 	require.Less(t, c.Apart, 0.2)
 	require.Len(t, c.Simulated.Samples, len(r.Samples))
+}
+
+// What integration/benchswarm knows of a run can be recorded: times from each
+// node's own arrival, 0 for who died, and pieces held at odd moments.
+func TestARunOfARealSwarmCanBeRecorded(t *testing.T) {
+	sc := crowd(4)
+	sc.Blobs, sc.Parallel, sc.UpstreamRate, sc.Queue = []int{128, 128}, 1, 0.5*rate, 64<<10
+	sc.Nodes[1] = Node{Up: rate / 10, Down: rate / 10}
+	sc.Nodes[2] = Node{Arrive: halfway}
+	sc.Nodes[3] = Node{Dies: halfway}
+	path := filepath.Join(t.TempDir(), "run.json")
+	require.NoError(t, Recording{
+		Note: "made up", Scenario: sc, Seconds: []float64{12, 60, 10, 0},
+		Samples: []Sample{{At: 0.0013, Held: []int{0, 0, 0, 0}}, {At: 5.01, Held: []int{110, 24, 70, 60}}, {At: 70, Held: []int{256, 256, 256, 60}}},
+	}.Save(path))
+	r, err := Load(path)
+	require.NoError(t, err)
+	c, err := Replay(r)
+	require.NoError(t, err)
+	require.Equal(t, r.Seconds, c.Measured.Finish)
+	require.InDelta(t, 12/10.74, c.Measured.Ratio[0], 1e-3)
+	require.Len(t, c.Simulated.Samples, 3)
+	require.Equal(t, 256, c.Simulated.Samples[2].Held[1])
+	require.NotZero(t, c.Slower[1])
+	require.Zero(t, c.Slower[3])
+	require.Zero(t, c.Simulated.Ratio[3])
 }
 
 func TestARecordingThatCannotBeIsRefused(t *testing.T) {
