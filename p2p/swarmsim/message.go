@@ -1,6 +1,7 @@
 package swarmsim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/shoal-p2p/shoal/p2p/picker"
@@ -17,14 +18,15 @@ type link struct {
 	saidFree bool          // what it was told last
 	wake     time.Duration // when speak comes
 	arrives  time.Duration // when the last message does; none overtakes it
-	reports  []report      // on their way
-	free     bool          // what it takes from for, if that is no offer of its own
+	free     bool          // what to takes from for
 
-	speaks, comes func(int) // speak and hear, bound once
+	speaks func(int) // speak, bound once
 }
 
 // report is what changed since the last one.
 type report struct {
+	l     *link
+	at    time.Duration // when it arrives
 	words []*word
 	slots bool // free says something new
 	free  bool
@@ -38,15 +40,14 @@ type word struct {
 
 func newLink(from, to *node) *link {
 	l := &link{from: from, to: to, reported: -time.Hour, wake: never}
-	l.speaks, l.comes = l.speak, l.hear
+	l.speaks = l.speak
 	return l
 }
 
-// send sets the event in which a message arrives.
-func (l *link) send(do func(int)) {
-	s := l.from.s
-	l.arrives = max(l.arrives, s.now+l.from.delay())
-	s.at(l.arrives, 0, do)
+// send returns when a message arrives that is sent now.
+func (l *link) send() time.Duration {
+	l.arrives = max(l.arrives, l.from.s.now+l.from.delay())
+	return l.arrives
 }
 
 // delay is how long what a node says now is on its way.
@@ -102,7 +103,7 @@ func (l *link) speak(int) {
 // report tells what the node holds and wants, and whether it is free.
 func (l *link) report() {
 	n := l.from
-	var r report
+	r := report{l: l}
 	if l.told < n.changes {
 		for _, b := range n.blobs[:n.opened] {
 			if b.changed > l.told {
@@ -118,8 +119,8 @@ func (l *link) report() {
 		return
 	}
 	l.reported = n.s.now
-	l.reports = append(l.reports, r)
-	l.send(l.comes)
+	r.at = l.send()
+	l.to.inform(r)
 }
 
 // wordOn returns a snapshot of a blob as it is.
@@ -133,24 +134,56 @@ func (n *node) wordOn(b *blob) *word {
 	return b.word
 }
 
-// hear takes the next report that arrives.
-func (l *link) hear(int) {
-	r := l.reports[0]
-	l.reports = l.reports[:copy(l.reports, l.reports[1:])]
-	n := l.to
-	if n.silent || l.gone {
-		return
+// inform lets a report come to a node. What comes while the node can send
+// nothing is read when it can, which is the same and takes less time.
+func (n *node) inform(r report) {
+	i := len(n.inbox)
+	for i > 0 && n.inbox[i-1].at > r.at {
+		i--
 	}
-	for _, w := range r.words {
-		n.picker.Observe(l.from.id, w.blob, w.Snapshot)
+	n.inbox = slices.Insert(n.inbox, i, r)
+	n.await()
+}
+
+// await sets the event in which the next report is read.
+func (n *node) await() {
+	if len(n.inbox) > 0 && n.inbox[0].at < n.reads && !n.silent && n.picker.CanOffer() {
+		n.reads = n.inbox[0].at
+		n.s.at(n.reads, 0, n.read)
 	}
-	if r.slots {
-		l.free = r.free
-		n.picker.SetFree(l.from.id, r.free)
-	}
-	if l.free || n.seed { // else there is nothing new to offer
+}
+
+func (n *node) read(int) {
+	n.reads = never
+	if n.listen() {
 		n.pump()
 	}
+	n.await()
+}
+
+// listen takes the reports that have arrived. It tells whether there may be
+// something new to offer.
+func (n *node) listen() (news bool) {
+	read := 0
+	for _, r := range n.inbox {
+		if r.at > n.s.now {
+			break
+		}
+		read++
+		if n.silent || r.l.gone {
+			continue
+		}
+		for _, w := range r.words {
+			n.picker.Observe(r.l.from.id, w.blob, w.Snapshot)
+		}
+		if r.slots {
+			r.l.free = r.free
+			n.picker.SetFree(r.l.from.id, r.free)
+		}
+		news = news || r.l.free || n.seed
+	}
+	n.inbox = slices.Delete(n.inbox, 0, read)
+	return news
 }
 
 // slotsChanged lets some neighbours hear at once that the node is free, the
@@ -174,11 +207,16 @@ func (n *node) slotsChanged() {
 
 // pump makes all offers that can be made now.
 func (n *node) pump() {
-	for !n.silent {
+	if n.silent || !n.picker.CanOffer() {
+		return
+	}
+	n.listen()
+	for {
 		o, ok := n.picker.NextOffer()
 		if !ok {
-			return
+			break
 		}
 		n.offer(o)
 	}
+	n.await()
 }

@@ -22,9 +22,11 @@ type node struct {
 	offers    []*offer    // not answered
 	transfers []*transfer // not over, in either direction
 	blobs     []*blob
-	opened    int // blobs that were opened
-	changes   int // counts what neighbours must hear
-	missing   int // pieces
+	opened    int           // blobs that were opened
+	inbox     []report      // on their way, or not read
+	reads     time.Duration // when read comes
+	changes   int           // counts what neighbours must hear
+	missing   int           // pieces
 	arrived   bool
 	finish    time.Duration
 
@@ -57,7 +59,7 @@ type blob struct {
 func newNode(s *sim, index int) *node {
 	n := &node{
 		s: s, index: index, id: fmt.Sprintf("node%05d", index), seed: index == len(s.sc.Nodes),
-		missing: s.sc.pieces(), slots: picker.MinSlots,
+		missing: s.sc.pieces(), slots: picker.MinSlots, reads: never,
 	}
 	n.up, n.down = s.sc.Rate, s.sc.Rate
 	if !n.seed {

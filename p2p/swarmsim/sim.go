@@ -19,7 +19,7 @@ type sim struct {
 	oneWay time.Duration
 
 	members   []*node // who has joined, in order of arrival
-	ripple    []*end // see share
+	ripple    []*end  // see share
 	byID      map[string]*node
 	blobIndex map[string]int
 	waiting   int // nodes that may still finish

@@ -21,7 +21,7 @@ func (n *node) offer(p picker.Offer) {
 	o := &offer{Offer: p, from: n, to: to, l: n.linkTo(to), b: to.blobs[n.s.blobIndex[p.Blob]], at: n.s.now}
 	n.offers = append(n.offers, o)
 	o.l.back.free = false // as the picker takes it
-	o.l.send(func(int) { to.hearOffer(o) })
+	n.s.at(o.l.send(), 0, func(int) { to.hearOffer(o) })
 }
 
 func (n *node) linkTo(peer *node) *link {
@@ -62,13 +62,14 @@ func (n *node) hearOffer(o *offer) {
 		s.result.RejectedBusy++
 	}
 	back.rouse()
-	back.send(func(int) { o.from.hearReject(o, why) })
+	s.at(back.send(), 0, func(int) { o.from.hearReject(o, why) })
 }
 
 func (n *node) hearReject(o *offer, why picker.Reason) {
 	if n.silent || !n.close(o) {
 		return
 	}
+	n.listen() // what came before
 	n.picker.Lost(o.Offer, why)
 	n.picker.EndUpload()
 	n.pump()
@@ -144,6 +145,7 @@ func (t *transfer) sent() {
 	t.from.transfers = without(t.from.transfers, t)
 	t.s.after(t.s.oneWay, func(int) { t.land() })
 	t.up.end()
+	t.from.listen()
 	t.from.picker.Delivered(t.Offer)
 }
 
@@ -202,6 +204,7 @@ func (t *transfer) takeBack() {
 	t.from.close(t.offer)
 	t.from.transfers = without(t.from.transfers, t)
 	t.up.end()
+	t.from.listen()
 	t.from.picker.Lost(t.Offer, picker.Busy)
 	t.from.pump()
 }
