@@ -18,7 +18,7 @@ type link struct {
 	saidFree bool          // what it was told last
 	wake     time.Duration // when speak comes
 	arrives  time.Duration // when the last message does; none overtakes it
-	free     bool          // what to takes from for
+	free     bool          // as the neighbour has it, offers of its own included
 
 	speaks func(int) // speak, bound once
 }

@@ -3,4 +3,4 @@
 package swarmsim
 
 // many nodes take minutes under the race detector.
-const many = 250
+const many = 200
