@@ -1,16 +1,12 @@
 package swarmsim
 
-import (
-	"container/heap"
-	"time"
-)
+import "time"
 
 // clock runs events in the order of their times; those of the same time in the
 // order in which they were set.
 type clock struct {
 	now   time.Duration
-	queue queue
-	spare []*event
+	queue []event // a heap of four branches to a node
 	seq   uint64
 	ran   int
 }
@@ -22,17 +18,25 @@ type event struct {
 	arg int
 }
 
+func (e *event) before(o *event) bool {
+	return e.at < o.at || e.at == o.at && e.seq < o.seq
+}
+
 // at sets an event.
 func (c *clock) at(t time.Duration, arg int, do func(arg int)) {
-	var e *event
-	if n := len(c.spare); n > 0 {
-		e, c.spare = c.spare[n-1], c.spare[:n-1]
-	} else {
-		e = new(event)
-	}
 	c.seq++
-	*e = event{at: max(t, c.now), seq: c.seq, do: do, arg: arg}
-	heap.Push(&c.queue, e)
+	e := event{at: max(t, c.now), seq: c.seq, do: do, arg: arg}
+	c.queue = append(c.queue, e)
+	i := len(c.queue) - 1
+	for i > 0 {
+		up := (i - 1) / 4
+		if !e.before(&c.queue[up]) {
+			break
+		}
+		c.queue[i] = c.queue[up]
+		i = up
+	}
+	c.queue[i] = e
 }
 
 // after sets an event d from now.
@@ -43,31 +47,35 @@ func (c *clock) step() bool {
 	if len(c.queue) == 0 {
 		return false
 	}
-	e := heap.Pop(&c.queue).(*event)
+	e := c.pop()
 	c.now = e.at
 	c.ran++
-	do, arg := e.do, e.arg
-	e.do = nil
-	c.spare = append(c.spare, e)
-	do(arg)
+	e.do(e.arg)
 	return true
 }
 
-// queue is a heap.Interface.
-type queue []*event
-
-func (q queue) Len() int { return len(q) }
-
-func (q queue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
-}
-
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(e any)   { *q = append(*q, e.(*event)) }
-
-func (q *queue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return e
+func (c *clock) pop() event {
+	first, end := c.queue[0], len(c.queue)-1
+	e := c.queue[end]
+	c.queue[end] = event{}
+	c.queue = c.queue[:end]
+	for i := 0; i < end; {
+		least := 4*i + 1
+		if least >= end {
+			c.queue[i] = e
+			break
+		}
+		for k := least + 1; k < min(4*i+5, end); k++ {
+			if c.queue[k].before(&c.queue[least]) {
+				least = k
+			}
+		}
+		if e.before(&c.queue[least]) {
+			c.queue[i] = e
+			break
+		}
+		c.queue[i] = c.queue[least]
+		i = least
+	}
+	return first
 }

@@ -6,16 +6,18 @@
 //
 // # The model
 //
-// Links are fluid. A link's rate is shared equally by the transfers on it, and
-// a transfer runs at the smaller of its two shares. A link is full duplex.
-// Every message and every byte takes half a round trip. Hashing, disks and
-// processors take no time.
+// Links are fluid. The flows on a link share its rate equally; what one of them
+// cannot use because of its other end, the others get. A link is full duplex.
+// Every message and every byte takes half a round trip, and a message passes
+// the bytes that the kernel has taken already: see [Scenario.Queue]. Hashing,
+// disks and processors take no time.
 //
-// A node sends snapshots, FREE and BUSY to its neighbours, offers pieces,
-// declines or fetches what it is offered, and gives its slots back shortly
-// before the end of a transfer, as the engine in package p2p does. All
-// neighbours hear a snapshot at the same time: it is one event, and who has an
-// idle slot looks at once, the others before they offer next.
+// A node tells each neighbour now and then what it holds and wants and whether
+// it is free, and some at once that it has become free. It offers pieces,
+// declines or fetches what it is offered, and gives the slots of a transfer
+// back shortly before its end or when it takes too long. All of that is as in
+// the engine, package p2p, whose constants are repeated here. A node knows its
+// own link's rates; the engine has to learn them.
 //
 // The bound of a node is the time in which its own link, or the upstream, could
 // bring all bytes.

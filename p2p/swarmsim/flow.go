@@ -29,8 +29,8 @@ const never = time.Duration(math.MaxInt64)
 func (s *sim) startFlow(from, to *node, size, mark float64) *flow {
 	f := &flow{s: s, from: from, to: to, left: size, mark: mark, at: s.now, queued: never}
 	f.fire = f.look
-	from.outs, to.ins = append(from.outs, f), append(to.ins, f)
-	s.share(from, to)
+	from.out.flows, to.in.flows = append(from.out.flows, f), append(to.in.flows, f)
+	s.share(&from.out, &to.in)
 	return f
 }
 
@@ -38,9 +38,9 @@ func (s *sim) startFlow(from, to *node, size, mark float64) *flow {
 func (s *sim) stopFlow(f *flow) {
 	f.settle()
 	f.version++
-	f.from.outs = without(f.from.outs, f)
-	f.to.ins = without(f.to.ins, f)
-	s.share(f.from, f.to)
+	f.from.out.flows = without(f.from.out.flows, f)
+	f.to.in.flows = without(f.to.in.flows, f)
+	s.share(&f.from.out, &f.to.in)
 }
 
 func without[T comparable](list []T, v T) []T {
@@ -50,14 +50,66 @@ func without[T comparable](list []T, v T) []T {
 	return list
 }
 
-// share sets the rates of all flows from one node and to another. No others
-// change with them.
-func (s *sim) share(from, to *node) {
-	for _, f := range from.outs {
-		f.retime()
+// end is one direction of a node's link, and the flows on it.
+type end struct {
+	capacity float64 // bytes per second
+	level    float64 // what a flow gets if its other end allows for it
+	flows    []*flow
+	up       bool
+	queued   bool
+}
+
+func (f *flow) other(e *end) *end {
+	if e.up {
+		return &f.to.in
 	}
-	for _, f := range to.ins {
-		f.retime()
+	return &f.from.out
+}
+
+// fill returns the level at which the flows use up the capacity, as far as
+// their other ends allow for it.
+func (e *end) fill() float64 {
+	var few [16]float64
+	caps := few[:0]
+	for _, f := range e.flows {
+		caps = append(caps, f.other(e).level)
+	}
+	slices.Sort(caps)
+	rest := e.capacity
+	for i, most := range caps {
+		if share := rest / float64(len(caps)-i); most >= share {
+			return share
+		}
+		rest -= most
+	}
+	return e.capacity
+}
+
+// maxRipple bounds how many ends are looked at when a flow begins or stops.
+const maxRipple = 64
+
+// share sets the rates anew after a flow between two ends has begun or stopped.
+// A change goes on to others as far as it matters to them.
+func (s *sim) share(from, to *end) {
+	s.ripple = append(s.ripple[:0], from, to)
+	for i := 0; i < len(s.ripple); i++ {
+		e := s.ripple[i]
+		e.queued = false
+		before := e.level
+		if e.level = e.fill(); i > maxRipple || math.Abs(e.level-before) < before/64 {
+			continue
+		}
+		for _, f := range e.flows {
+			if o := f.other(e); !o.queued && o.level > min(e.level, before) {
+				o.queued = true
+				s.ripple = append(s.ripple, o)
+			}
+		}
+	}
+	for _, e := range s.ripple {
+		for _, f := range e.flows {
+			f.retime()
+		}
 	}
 }
 
@@ -74,8 +126,15 @@ func (f *flow) settle() {
 // event that comes too early is left to look again; only one that comes too
 // late is set anew.
 func (f *flow) retime() {
-	f.settle()
-	f.rate = min(f.from.up/float64(len(f.from.outs)), f.to.down/float64(len(f.to.ins)))
+	if rate := min(f.from.out.level, f.to.in.level); rate != f.rate {
+		f.settle()
+		f.rate = rate
+	}
+	f.wait()
+}
+
+// wait sets the event in which a flow reaches its mark.
+func (f *flow) wait() {
 	f.due = f.at + seconds(max(0, f.left-f.mark)/f.rate) + 1 // rounded up
 	if f.due < f.queued {
 		f.version++

@@ -15,110 +15,82 @@ func (s *sim) join(n *node) {
 	s.rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
 	others = others[:min(len(others), s.sc.Neighbours)]
 	s.members = append(s.members, n)
-	n.arrived, n.progress = true, s.now
-	if s.entries() < s.sc.Entry {
-		n.entry = true
-		s.deal(n)
-	}
+	n.arrived = true
 	n.rewindow()
-	n.tellAll()
-	n.slotsChanged()
+	s.meet(n, s.seed)
 	s.after(s.sc.RTT, func(int) {
 		for _, m := range others {
-			if m.dead || n.dead {
-				continue
+			if !m.dead && !n.dead {
+				s.meet(n, m)
 			}
-			lonely := m.lonely()
-			n.know(m)
-			m.know(n)
-			if lonely {
-				m.tellAll()
-			}
-			m.pump()
 		}
-		n.tellAll()
-		n.pump()
 	})
 }
 
-// entries counts the peers that the seed deals with for good.
-func (s *sim) entries() int {
-	c := 0
-	for _, m := range s.members {
-		if m.entry {
-			c++
+// meet makes two nodes neighbours.
+func (s *sim) meet(a, b *node) {
+	ab, ba := newLink(a, b), newLink(b, a)
+	ab.back, ba.back = ba, ab
+	for _, l := range []*link{ab, ba} {
+		n, peer := l.from, l.to
+		lonely := n.lonely()
+		n.links = append(n.links, l)
+		n.picker.AddNeighbour(peer.id)
+		l.rouse()
+		if lonely && !peer.seed {
+			n.tellAll()
+		}
+		n.pump()
+	}
+}
+
+// forget drops a neighbour and what was offered to it.
+func (n *node) forget(l *link) {
+	l.gone = true
+	n.links = without(n.links, l)
+	n.picker.RemoveNeighbour(l.to.id)
+	for i := len(n.offers) - 1; i >= 0; i-- {
+		if o := n.offers[i]; o.l == l && n.close(o) {
+			n.picker.EndUpload()
 		}
 	}
-	return c
-}
-
-// deal makes the seed and a peer neighbours.
-func (s *sim) deal(n *node) {
-	if n.linkTo(s.seed) == nil {
-		n.know(s.seed)
-		s.seed.know(n)
-	}
-}
-
-// attend lets the seed help who starves or knows nobody else, as long as that
-// lasts.
-func (s *sim) attend(n *node) {
-	needy := n.missing > 0 && (n.starved() || n.lonely())
-	if n.starved() {
+	if n.lonely() {
 		n.tellAll()
 	}
-	if n.entry {
-		return
-	}
-	switch l := s.seed.linkTo(n); {
-	case needy && l == nil:
-		s.deal(n)
-		n.tellAll()
-	case !needy && l != nil && !s.seed.offersTo(n):
-		s.seed.forget(n)
-		n.forget(s.seed)
-	}
+	n.pump()
 }
 
-func (n *node) offersTo(peer *node) bool {
-	for _, o := range n.offers {
-		if o.to == peer {
-			return true
-		}
-	}
-	return false
-}
-
-// replace lets the seed deal with another member instead of a silent one.
-func (s *sim) replace(n *node) {
-	if !n.entry {
+// fallSilent ends all that a node does. Its neighbours notice at once if its
+// connections break, else when nothing has come for a while.
+func (n *node) fallSilent(dead bool) {
+	s := n.s
+	if n.silent {
 		return
 	}
-	n.entry = false
-	var others []*node
-	for _, m := range s.members {
-		if !m.silent && !m.entry {
-			others = append(others, m)
+	n.silent, n.dead = true, dead
+	s.expect()
+	for i := len(n.transfers) - 1; i >= 0; i-- {
+		n.transfers[i].breakOff(n)
+	}
+	if dead {
+		s.after(s.oneWay, func(int) { s.drop(n) })
+		return
+	}
+	s.after(quietAfter+tick, func(int) {
+		for _, l := range n.links {
+			l.to.picker.SetQuiet(n.id, true)
+			l.to.pump()
 		}
-	}
-	if len(others) > 0 {
-		m := others[s.rand.IntN(len(others))]
-		m.entry = true
-		s.deal(m)
-		m.tellAll()
-	}
+	})
+	s.after(goneAfter+tick, func(int) { s.drop(n) })
 }
 
 // drop takes a silent node out of the swarm.
 func (s *sim) drop(n *node) {
 	n.dead = true
-	s.replace(n)
 	for _, l := range n.links {
-		l.peer.forget(n)
-		if l.peer.lonely() {
-			l.peer.tellAll()
-		}
-		l.peer.pump()
+		l.gone = true
+		l.to.forget(l.back)
 	}
 	n.links = nil
 }

@@ -3,15 +3,72 @@ package swarmsim
 import (
 	"slices"
 	"time"
+
+	"github.com/shoal-p2p/shoal/p2p/picker"
 )
 
-// tell lets the neighbours know soon what the node holds and wants of a blob.
+// link is what a node says to a neighbour. There are two between neighbours.
+type link struct {
+	from, to *node
+	back     *link // the other way
+	gone     bool
+
+	told     int // the changes of which the neighbour has heard
+	reported time.Duration
+	saidFree bool          // what it was told last
+	wake     time.Duration // when speak comes
+	arrives  time.Duration // when the last message does; none overtakes it
+	free     bool          // as the neighbour has it, offers of its own included
+
+	speaks func(int) // speak, bound once
+}
+
+// report is what changed since the last one.
+type report struct {
+	l     *link
+	at    time.Duration // when it arrives
+	words []*word
+	slots bool // free says something new
+	free  bool
+}
+
+// word is a snapshot of a blob.
+type word struct {
+	blob string
+	picker.Snapshot
+}
+
+func newLink(from, to *node) *link {
+	l := &link{from: from, to: to, reported: -time.Hour, wake: never}
+	l.speaks = l.speak
+	return l
+}
+
+// send returns when a message arrives that is sent now.
+func (l *link) send() time.Duration {
+	l.arrives = max(l.arrives, l.from.s.now+l.from.delay())
+	return l.arrives
+}
+
+// delay is how long what a node says now is on its way.
+func (n *node) delay() time.Duration {
+	if len(n.out.flows) == 0 {
+		return n.s.oneWay
+	}
+	return n.s.oneWay + n.queue
+}
+
+// tell lets the neighbours know with the next reports what the node holds and
+// wants of a blob.
 func (n *node) tell(b *blob) {
-	if b.due || n.seed || !n.arrived || n.silent {
+	if n.seed || !n.arrived || n.silent {
 		return
 	}
-	b.due = true
-	n.s.at(b.last+n.s.snapshotEvery, b.index, n.say)
+	n.changes++
+	b.changed = n.changes
+	for _, l := range n.links {
+		l.rouse()
+	}
 }
 
 func (n *node) tellAll() {
@@ -20,87 +77,140 @@ func (n *node) tellAll() {
 	}
 }
 
-// say sends the snapshot of a blob.
-func (n *node) say(blob int) {
-	if n.silent {
-		return
-	}
-	b := n.blobs[blob]
-	b.due, b.last = false, n.s.now
-	word := snapshot{
-		Have: n.picker.Offerable(b.id), Want: n.picker.Wanted(b.id),
-		Lonely: n.lonely(), Starved: n.starved(),
-	}
-	n.s.after(n.s.oneWay, func(int) {
-		h := &n.s.heard[n.index]
-		h.seq++
-		b.said, b.seq = word, h.seq
-		n.rouse()
-	})
+// stale reports whether there is something to report.
+func (l *link) stale() bool {
+	return l.told < l.from.changes || l.saidFree != l.from.picker.Free()
 }
 
-// slotsChanged lets the neighbours know whether the node is free.
+// rouse sets the time of the next report, if there will be one.
+func (l *link) rouse() {
+	n := l.from
+	if l.wake != never || n.seed || n.silent || l.gone || !l.stale() {
+		return
+	}
+	l.wake = max(n.s.now, l.reported+n.reportEvery)
+	n.s.at(l.wake, 0, l.speaks)
+}
+
+func (l *link) speak(int) {
+	l.wake = never
+	if n := l.from; !n.silent && n.s.now >= l.reported+n.reportEvery {
+		l.report()
+	}
+	l.rouse()
+}
+
+// report tells what the node holds and wants, and whether it is free.
+func (l *link) report() {
+	n := l.from
+	r := report{l: l}
+	if l.told < n.changes {
+		for _, b := range n.blobs[:n.opened] {
+			if b.changed > l.told {
+				r.words = append(r.words, n.wordOn(b))
+			}
+		}
+		l.told = n.changes
+	}
+	r.free = n.picker.Free()
+	r.slots = r.free != l.saidFree
+	l.saidFree = r.free
+	if r.words == nil && !r.slots || l.gone {
+		return
+	}
+	l.reported = n.s.now
+	r.at = l.send()
+	l.to.inform(r)
+}
+
+// wordOn returns a snapshot of a blob as it is.
+func (n *node) wordOn(b *blob) *word {
+	lonely, starved := n.lonely(), n.starved(b)
+	if w := b.word; w == nil || w.Lonely != lonely || w.Starved != starved {
+		b.word = &word{blob: b.id, Snapshot: picker.Snapshot{
+			Have: n.picker.Offerable(b.id), Want: n.picker.Wanted(b.id), Lonely: lonely, Starved: starved,
+		}}
+	}
+	return b.word
+}
+
+// inform lets a report come to a node. What comes while the node can send
+// nothing is read when it can, which is the same and takes less time.
+func (n *node) inform(r report) {
+	i := len(n.inbox)
+	for i > 0 && n.inbox[i-1].at > r.at {
+		i--
+	}
+	n.inbox = slices.Insert(n.inbox, i, r)
+	n.await()
+}
+
+// await sets the event in which the next report is read.
+func (n *node) await() {
+	if len(n.inbox) > 0 && n.inbox[0].at < n.reads && !n.silent && n.picker.CanOffer() {
+		n.reads = n.inbox[0].at
+		n.s.at(n.reads, 0, n.read)
+	}
+}
+
+func (n *node) read(int) {
+	n.reads = never
+	if n.listen() {
+		n.pump()
+	}
+	n.await()
+}
+
+// listen takes the reports that have arrived. It tells whether there may be
+// something new to offer.
+func (n *node) listen() (news bool) {
+	read := 0
+	for _, r := range n.inbox {
+		if r.at > n.s.now {
+			break
+		}
+		read++
+		if n.silent || r.l.gone {
+			continue
+		}
+		for _, w := range r.words {
+			n.picker.Observe(r.l.from.id, w.blob, w.Snapshot)
+		}
+		if r.slots {
+			r.l.free = r.free
+			n.picker.SetFree(r.l.from.id, r.free)
+		}
+		news = news || r.l.free || n.seed
+	}
+	n.inbox = slices.Delete(n.inbox, 0, read)
+	return news
+}
+
+// slotsChanged lets some neighbours hear at once that the node is free, the
+// seed among them; the others hear it with the next report.
 func (n *node) slotsChanged() {
-	free := n.picker.Free()
-	if n.seed || n.silent || free == n.saidFree {
+	if n.seed || n.silent || !n.picker.Free() || len(n.links) == 0 {
 		return
 	}
-	n.saidFree = free
-	n.s.after(n.s.oneWay, func(int) {
-		h := &n.s.heard[n.index]
-		h.freeSeq++
-		h.free = free
-		if free {
-			n.rouse()
+	told, first := 0, n.s.rand.IntN(len(n.links))
+	for i := range n.links {
+		l := n.links[(first+i)%len(n.links)]
+		if l.saidFree || !l.to.seed && told == hurried {
+			continue
 		}
-	})
-}
-
-// rouse lets the neighbours look whether they can send something now.
-func (n *node) rouse() {
-	for _, l := range n.links {
-		if n.s.heard[l.peer.index].idle {
-			l.peer.pump()
+		if !l.to.seed {
+			told++
 		}
-	}
-}
-
-// listen takes what a neighbour has said since it was last listened to.
-func (n *node) listen(l *link) {
-	p := l.peer
-	h := &n.s.heard[p.index]
-	if l.freeSeq != h.freeSeq {
-		l.freeSeq = h.freeSeq
-		n.setFree(l, h.free)
-	}
-	if l.seq == h.seq {
-		return
-	}
-	for _, b := range p.blobs {
-		if b.seq > l.seq {
-			n.picker.Observe(p.id, b.id, b.said)
-		}
-	}
-	l.seq = h.seq
-}
-
-func (n *node) setFree(l *link, free bool) {
-	if l.free != free {
-		l.free = free
-		n.picker.SetFree(l.peer.id, free)
+		l.report()
 	}
 }
 
 // pump makes all offers that can be made now.
 func (n *node) pump() {
-	idle := !n.silent && n.picker.CanOffer()
-	n.s.heard[n.index].idle = idle
-	if !idle {
+	if n.silent || !n.picker.CanOffer() {
 		return
 	}
-	for i := range n.links {
-		n.listen(&n.links[i])
-	}
+	n.listen()
 	for {
 		o, ok := n.picker.NextOffer()
 		if !ok {
@@ -108,39 +218,5 @@ func (n *node) pump() {
 		}
 		n.offer(o)
 	}
-	n.s.heard[n.index].idle = n.picker.CanOffer()
+	n.await()
 }
-
-// fallSilent ends all that a node does. Its neighbours notice at once if its
-// connections break, else when nothing has come for a while.
-func (n *node) fallSilent(dead bool) {
-	s := n.s
-	if n.silent {
-		return
-	}
-	n.silent, n.dead = true, dead
-	s.expect()
-	for _, t := range slices.Clone(n.transfers) {
-		t.breakOff(n)
-	}
-	if dead {
-		s.after(s.oneWay, func(int) { s.drop(n) })
-		return
-	}
-	s.after(quietAfter+tick, func(int) {
-		for _, l := range n.links {
-			l.peer.picker.SetQuiet(n.id, true)
-		}
-		s.replace(n)
-		n.rouse()
-	})
-	s.after(goneAfter+tick, func(int) { s.drop(n) })
-}
-
-const (
-	tick         = 100 * time.Millisecond
-	quietAfter   = time.Second
-	goneAfter    = 5 * time.Second
-	offerTimeout = 500 * time.Millisecond
-	uploadStall  = 2 * time.Second
-)

@@ -2,7 +2,6 @@ package swarmsim
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/shoal-p2p/shoal/p2p/picker"
@@ -15,26 +14,34 @@ type node struct {
 	index  int
 	id     string
 	seed   bool
-	entry  bool // the seed deals with it
 	silent bool // dead or frozen
 	dead   bool
 
 	picker    *picker.State
-	links     []link
+	links     []*link
 	offers    []*offer    // not answered
 	transfers []*transfer // not over, in either direction
 	blobs     []*blob
-	opened    int // blobs that were opened
-	missing   int // pieces
+	opened    int           // blobs that were opened
+	inbox     []report      // on their way, or not read
+	reads     time.Duration // when read comes
+	changes   int           // counts what neighbours must hear
+	missing   int           // pieces
 	arrived   bool
-	progress  time.Duration // when the last piece came
 	finish    time.Duration
 
-	saidFree bool // what the neighbours were told last
+	trip    time.Duration // from an offer to the request, as seen
+	slots   int
+	overdue int // transfers that have given their slot away
 
-	up, down  float64 // bytes per second
-	outs, ins []*flow
+	up, down  float64       // bytes per second
+	queue     time.Duration // how late bulk data makes a message
+	out, in   end
 	sent, got float64 // bytes
+
+	pieceTime   time.Duration // what a piece takes on the faster way
+	reportEvery time.Duration
+	stall       time.Duration // how long the node waits for a byte
 }
 
 // blob is what a node has of a blob.
@@ -43,90 +50,50 @@ type blob struct {
 	id      string
 	held    *piece.Bitfield
 	missing int
-	open    bool // wanted
-
-	due  bool // a snapshot will be sent
-	last time.Duration
-	said snapshot // the last one that has reached the neighbours
-	seq  int      // of said, by heard.seq
-}
-
-type snapshot = picker.Snapshot
-
-// heard is what has reached the neighbours of a node. All nodes' are in one
-// list, which stays in the processor's cache while every node goes over it.
-type heard struct {
-	seq     int  // counts snapshots
-	freeSeq int  // counts FREE and BUSY
-	free    bool // the last of them
-	idle    bool // the node itself would send something now
-}
-
-// link is what a node has taken in of what a neighbour said.
-type link struct {
-	peer         *node
-	seq, freeSeq int
-	free         bool // as the picker has it
+	open    bool          // wanted
+	fed     time.Duration // when the last piece came from a peer
+	changed int           // when, by node.changes
+	word    *word         // what the node says of it now; nil: to be made
 }
 
 func newNode(s *sim, index int) *node {
-	n := &node{s: s, index: index, id: fmt.Sprintf("node%05d", index), seed: index == len(s.sc.Nodes), missing: s.sc.pieces()}
+	n := &node{
+		s: s, index: index, id: fmt.Sprintf("node%05d", index), seed: index == len(s.sc.Nodes),
+		missing: s.sc.pieces(), slots: picker.MinSlots, reads: never,
+	}
 	n.up, n.down = s.sc.Rate, s.sc.Rate
 	if !n.seed {
 		n.up, n.down = s.sc.Nodes[index].Up, s.sc.Nodes[index].Down
 	}
+	n.out = end{capacity: n.up, level: n.up, up: true}
+	n.in = end{capacity: n.down, level: n.down}
+	size := float64(s.sc.PieceSize)
+	n.queue = seconds(float64(s.sc.Queue) / n.up)
+	n.pieceTime = seconds(size / max(n.up, n.down))
+	n.reportEvery = max(time.Millisecond, min(reportEvery, reportPieces*n.pieceTime))
+	n.stall = max(soonest, min(slowest, seconds(3*size/n.down)))
 	n.picker = picker.New(n.seed, s.source(uint64(index)))
 	for i, pieces := range s.sc.Blobs {
-		b := &blob{index: i, id: fmt.Sprintf("blob%03d", i), held: piece.NewBitfield(pieces), missing: pieces, last: -time.Hour}
-		b.said = snapshot{Have: piece.NewBitfield(pieces), Want: piece.NewBitfield(pieces)}
+		b := &blob{index: i, id: fmt.Sprintf("blob%03d", i), held: piece.NewBitfield(pieces), missing: pieces}
 		n.blobs = append(n.blobs, b)
 		n.picker.AddBlob(b.id, pieces)
 	}
 	return n
 }
 
-// know makes a peer a neighbour.
-func (n *node) know(peer *node) {
-	n.picker.AddNeighbour(peer.id)
-	n.links = append(n.links, link{peer: peer})
-}
-
-// forget drops a neighbour and what was offered to it.
-func (n *node) forget(peer *node) {
-	i := slices.IndexFunc(n.links, func(l link) bool { return l.peer == peer })
-	if i < 0 {
-		return
-	}
-	n.links = slices.Delete(n.links, i, i+1)
-	n.picker.RemoveNeighbour(peer.id)
-	for _, o := range slices.Clone(n.offers) {
-		if o.to == peer && n.close(o) {
-			n.picker.EndUpload()
-		}
-	}
-}
-
-func (n *node) linkTo(peer *node) *link {
-	for i := range n.links {
-		if n.links[i].peer == peer {
-			return &n.links[i]
-		}
-	}
-	return nil
-}
-
 // lonely reports whether the node knows nobody but the seed.
 func (n *node) lonely() bool {
 	for _, l := range n.links {
-		if !l.peer.seed {
+		if !l.to.seed {
 			return false
 		}
 	}
 	return true
 }
 
-func (n *node) starved() bool {
-	return n.arrived && n.missing > 0 && n.s.now-n.progress > time.Second
+// starved reports whether no peer has sent anything for a while.
+func (n *node) starved(b *blob) bool {
+	return b.open && n.s.now-b.fed > starvedAfter
 }
 
 // rewindow asks for the pieces that are needed next.
@@ -138,25 +105,27 @@ func (n *node) rewindow() {
 		}
 	}
 	for ; n.opened < len(n.blobs) && open < n.s.sc.Parallel; n.opened++ {
-		n.blobs[n.opened].open = true
-		n.tell(n.blobs[n.opened])
+		b := n.blobs[n.opened]
+		b.open, b.fed = true, n.s.now
 		open++
 	}
 	for _, b := range n.blobs[:n.opened] {
 		if b.open {
 			width := max(4, n.s.sc.Window/open)
 			n.picker.Want(b.id, picker.Window(n.s.sc.Blobs[b.index], b.held, n.picker.InFlight(b.id), []int{0}, width))
+			b.word = nil
+			n.tell(b)
 		}
 	}
 }
 
 // hold takes a piece.
 func (n *node) hold(b *blob, i int) {
-	n.progress = n.s.now
 	b.held.Set(uint(i))
 	b.missing--
 	n.missing--
 	n.picker.Hold(b.id, i)
+	b.word = nil
 	if b.missing == 0 {
 		b.open = false
 	}
@@ -170,3 +139,94 @@ func (n *node) hold(b *blob, i int) {
 		n.s.finished(n)
 	}
 }
+
+// look is what a node does now and then.
+func (n *node) look() {
+	for _, b := range n.blobs[:n.opened] {
+		if n.starved(b) {
+			n.tell(b)
+		}
+	}
+	n.slots = picker.Slots(n.trip, n.pieceTime)
+	n.picker.SetSlots(n.slots)
+	n.slotsChanged()
+	n.pump()
+	for _, l := range n.links {
+		if n.s.now-l.reported >= heartbeat {
+			l.rouse()
+		}
+	}
+}
+
+// tail is how many bytes before its end a transfer gives a slot back, on a link
+// of rate.
+func (n *node) tail(rate float64) float64 {
+	size := float64(n.s.sc.PieceSize)
+	return min(size/2, max(size/20, 2*n.trip.Seconds()*rate/float64(n.slots)))
+}
+
+// slot is what one end of a transfer holds until it is done, nearly done, or
+// late.
+type slot struct {
+	n           *node
+	up          bool
+	given, over bool
+	late        bool
+}
+
+// hold watches over a slot that has been taken, on a link of rate.
+func (sl *slot) hold(rate float64) {
+	s := sl.n.s
+	late := seconds(lateAfter * float64(sl.n.slots) * float64(s.sc.PieceSize) / rate)
+	s.after(max(tick, late), func(int) {
+		if !sl.over && !sl.n.silent && sl.n.overdue < maxLate {
+			sl.late = true
+			sl.n.overdue++
+			sl.release()
+		}
+	})
+}
+
+// release gives the slot back, once.
+func (sl *slot) release() {
+	n := sl.n
+	switch {
+	case sl.given:
+	case sl.up:
+		sl.given = true
+		n.picker.EndUpload()
+		n.pump()
+	default:
+		sl.given = true
+		n.picker.EndDownload()
+		n.slotsChanged()
+	}
+}
+
+// end gives the slot back when the transfer is over.
+func (sl *slot) end() {
+	sl.over = true
+	sl.release()
+	if sl.late {
+		sl.late = false
+		sl.n.overdue--
+	}
+}
+
+// What the engine does, too.
+const (
+	tick         = 100 * time.Millisecond
+	heartbeat    = 250 * time.Millisecond
+	quietAfter   = time.Second
+	goneAfter    = 5 * time.Second
+	starvedAfter = time.Second
+	reportEvery  = 100 * time.Millisecond
+	reportPieces = 4
+	hurried      = 4
+	offerTimeout = 500 * time.Millisecond
+	uploadStall  = 2 * time.Second
+	slowest      = time.Second
+	soonest      = 500 * time.Millisecond
+	lateAfter    = 2.5
+	maxLate      = 8
+)

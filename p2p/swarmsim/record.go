@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 )
 
@@ -24,10 +25,9 @@ type Recording struct {
 // Comparison is a recording beside the simulator's run of its scenario.
 type Comparison struct {
 	Simulated Result `json:"simulated"`
-	// Last and Mean are those of the recording, by the same bounds as
-	// [Result.Last] and [Result.Mean].
-	Last float64 `json:"last"`
-	Mean float64 `json:"mean"`
+	// Measured holds what a recording tells: Finish, Ratio, Last, Mean and
+	// Samples.
+	Measured Result `json:"measured"`
 	// Slower is the measured time by the simulated one, per node; 0 where one
 	// of them did not finish.
 	Slower []float64 `json:"slower"`
@@ -130,26 +130,19 @@ func Replay(r Recording) (Comparison, error) {
 	if err != nil {
 		return Comparison{}, err
 	}
-	c := Comparison{Simulated: s.summary()}
-	finished := 0
+	c := Comparison{Simulated: s.summary(), Measured: Result{Samples: r.Samples}}
+	c.Measured.judge(s.sc, r.Seconds)
 	for i, took := range r.Seconds {
 		slower := 0.0
-		if simulated := c.Simulated.Finish[i]; took > 0 && simulated > 0 {
+		if simulated := c.Simulated.Finish[i]; simulated > 0 {
 			slower = took / simulated
 		}
 		c.Slower = append(c.Slower, slower)
-		if took > 0 {
-			ratio := took / s.sc.bound(i)
-			c.Last = max(c.Last, ratio)
-			c.Mean += ratio
-			finished++
-		}
 	}
-	c.Mean /= float64(max(1, finished))
 	for i, sample := range c.Simulated.Samples {
 		for j, held := range sample.Held {
 			apart := float64(held - r.Samples[i].Held[j])
-			c.Apart = max(c.Apart, apart/float64(s.sc.pieces()), -apart/float64(s.sc.pieces()))
+			c.Apart = max(c.Apart, math.Abs(apart)/float64(s.sc.pieces()))
 		}
 	}
 	return c, nil

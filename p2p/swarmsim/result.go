@@ -51,27 +51,37 @@ func (s *sim) sampleOn(int) {
 func (s *sim) summary() Result {
 	r := s.result
 	size := s.sc.bytes()
-	finished := 0
 	var sent, could float64
+	finish := make([]float64, len(s.sc.Nodes))
 	for i, n := range s.nodes[:len(s.sc.Nodes)] {
 		arrive := s.sc.Nodes[i].Arrive
 		sent += n.sent
 		could += n.up * (s.now - arrive).Seconds()
-		var took, ratio float64
 		if n.missing == 0 {
-			took = (n.finish - arrive).Seconds()
-			ratio = took / s.sc.bound(i)
-			r.Last = max(r.Last, ratio)
-			r.Mean += ratio
-			finished++
+			finish[i] = (n.finish - arrive).Seconds()
 		}
-		r.Finish = append(r.Finish, took)
-		r.Ratio = append(r.Ratio, ratio)
 	}
-	r.Mean /= float64(max(1, finished))
+	r.judge(s.sc, finish)
 	r.Seed = s.seed.sent / size
 	r.Wasted /= size
 	r.Uplink = sent / could
 	r.Events = s.ran
 	return r
+}
+
+// judge compares what the nodes took with their bounds. The scenario's defaults
+// are set.
+func (r *Result) judge(sc Scenario, finish []float64) {
+	r.Finish = finish
+	finished := 0
+	for i, took := range finish {
+		ratio := took / sc.bound(i)
+		r.Ratio = append(r.Ratio, ratio)
+		r.Last = max(r.Last, ratio)
+		r.Mean += ratio
+		if took > 0 {
+			finished++
+		}
+	}
+	r.Mean /= float64(max(1, finished))
 }

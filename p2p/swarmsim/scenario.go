@@ -25,11 +25,12 @@ type Scenario struct {
 	PieceSize int64 `json:"piece_size"`
 	// RTT is the round trip between any two nodes.
 	RTT time.Duration `json:"rtt_ns"`
+	// Queue is how many bytes of pieces are in the kernel's queues of a node
+	// that sends some. What it says meanwhile must pass them first. A real
+	// node bounds them, to 64 KiB or 5 ms: see backlog in package p2p.
+	Queue int64 `json:"queue,omitempty"`
 	// Neighbours is how many peers a node meets when it arrives; 0 means 16.
 	Neighbours int `json:"neighbours,omitempty"`
-	// Entry is how many peers the seed deals with; 0 means 32. Others hear of
-	// it only while they know nobody else or starve.
-	Entry int `json:"entry,omitempty"`
 	// Window is how many pieces a node asks for, over all open blobs; 0 means
 	// 128.
 	Window int `json:"window,omitempty"`
@@ -37,21 +38,6 @@ type Scenario struct {
 	Seed uint64 `json:"seed,omitempty"`
 	// SampleEvery is the time between two samples; 0 takes none.
 	SampleEvery time.Duration `json:"sample_every_ns,omitempty"`
-
-	// SnapshotEvery is the shortest time between two snapshots, if a piece
-	// does not take less; 0 means 20 ms, as in the engine.
-	SnapshotEvery time.Duration `json:"snapshot_every_ns,omitempty"`
-	// Tail is the share of a piece, and TailTrips the number of round trips,
-	// before the end of a transfer at which its slots are given back, whichever
-	// is sooner; 0 means 5 % and 2, as in the engine.
-	Tail      float64 `json:"tail,omitempty"`
-	TailTrips float64 `json:"tail_trips,omitempty"`
-	// Patience is after how many times of a piece, at the rate of its own
-	// link, a node gives the slot of a transfer back although it is not nearly
-	// done; 0 means never, as in the engine.
-	Patience float64 `json:"patience,omitempty"`
-	// FixedSlots leaves the number of slots as it is at the start.
-	FixedSlots bool `json:"fixed_slots,omitempty"`
 }
 
 // Node is one peer of a [Scenario].
@@ -82,6 +68,7 @@ const (
 	maxRate   = 1e12
 	maxTime   = 24 * time.Hour
 	maxRTT    = offerTimeout / 2
+	maxQueue  = 1 << 30
 	maxEvents = 1 << 28
 )
 
@@ -106,6 +93,9 @@ func (sc Scenario) Validate() error {
 	if sc.PieceSize < 1 || sc.PieceSize > 1<<30 {
 		return fmt.Errorf("swarmsim: piece_size is %d: 1 to %d bytes are possible", sc.PieceSize, 1<<30)
 	}
+	if sc.Queue < 0 || sc.Queue > maxQueue {
+		return fmt.Errorf("swarmsim: queue is %d: 0 to %d bytes are possible", sc.Queue, maxQueue)
+	}
 	if sc.Rate == 0 {
 		return errors.New("swarmsim: rate is missing")
 	}
@@ -118,15 +108,10 @@ func (sc Scenario) Validate() error {
 	if err := cmp.Or(
 		checkReal("rate", sc.Rate, 1, maxRate),
 		checkReal("upstream_rate", sc.UpstreamRate, 1, maxRate),
-		checkReal("tail", sc.Tail, 1e-3, 1),
-		checkReal("tail_trips", sc.TailTrips, 1e-3, 1e3),
-		checkReal("patience", sc.Patience, 1e-3, 1e3),
 		checkCount("parallel", sc.Parallel),
 		checkCount("neighbours", sc.Neighbours),
-		checkCount("entry", sc.Entry),
 		checkCount("window", sc.Window),
 		checkTime("sample_every_ns", sc.SampleEvery),
-		checkTime("snapshot_every_ns", sc.SnapshotEvery),
 	); err != nil {
 		return err
 	}
@@ -175,11 +160,7 @@ func (sc Scenario) withDefaults() Scenario {
 	set(&sc.UpstreamRate, sc.Rate)
 	set(&sc.Parallel, len(sc.Blobs))
 	set(&sc.Neighbours, 16)
-	set(&sc.Entry, 32)
 	set(&sc.Window, 128)
-	set(&sc.SnapshotEvery, 20*time.Millisecond)
-	set(&sc.Tail, 0.05)
-	set(&sc.TailTrips, 2)
 	nodes := make([]Node, len(sc.Nodes))
 	for i, n := range sc.Nodes {
 		set(&n.Up, sc.Rate)

@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
-
-	"github.com/shoal-p2p/shoal/p2p/picker"
 )
 
 // sim is a swarm while it runs.
@@ -15,15 +13,13 @@ type sim struct {
 	sc     Scenario
 	rand   *rand.Rand
 	nodes  []*node // the last is the seed
-	heard  []heard // by index of the node
 	seed   *node
 	result Result
 
-	oneWay        time.Duration
-	snapshotEvery time.Duration
-	stall         time.Duration // how long a receiver waits for a byte
+	oneWay time.Duration
 
 	members   []*node // who has joined, in order of arrival
+	ripple    []*end  // see share
 	byID      map[string]*node
 	blobIndex map[string]int
 	waiting   int // nodes that may still finish
@@ -76,10 +72,6 @@ func play(sc Scenario, times []Sample) (*sim, error) {
 func newSim(sc Scenario) *sim {
 	s := &sim{sc: sc, oneWay: sc.RTT / 2, byID: map[string]*node{}, blobIndex: map[string]int{}}
 	s.rand = s.source(1 << 32)
-	pieceTime := seconds(float64(sc.PieceSize) / sc.Rate)
-	s.snapshotEvery = max(time.Millisecond, min(sc.SnapshotEvery, pieceTime))
-	s.stall = max(500*time.Millisecond, min(time.Second, 3*pieceTime))
-	s.heard = make([]heard, len(sc.Nodes)+1)
 	for i := range len(sc.Nodes) + 1 {
 		n := newNode(s, i)
 		s.nodes = append(s.nodes, n)
@@ -131,32 +123,15 @@ func (s *sim) readUpstream() {
 	}
 }
 
-// tail is how many bytes before its end a transfer gives its slots back.
-func (s *sim) tail(rate float64) float64 {
-	size := float64(s.sc.PieceSize)
-	return min(size/2, max(size*s.sc.Tail, s.sc.TailTrips*s.sc.RTT.Seconds()*rate))
-}
-
-// tick is what every node does now and then.
+// tick lets every node look.
 func (s *sim) tick(int) {
 	for _, n := range s.members {
 		if !n.silent {
-			s.attend(n)
-			n.adapt()
+			n.look()
 		}
 	}
-	s.seed.adapt()
+	s.seed.look()
 	s.after(tick, s.tick)
-}
-
-// adapt sets the number of slots.
-func (n *node) adapt() {
-	if !n.s.sc.FixedSlots {
-		piece := seconds(float64(n.s.sc.PieceSize) / min(n.up, n.down))
-		n.picker.SetSlots(picker.Slots(n.s.sc.RTT, piece))
-	}
-	n.slotsChanged()
-	n.pump()
 }
 
 // finished counts a node that has all.

@@ -1,21 +1,36 @@
 package swarmsim
 
-import "github.com/shoal-p2p/shoal/p2p/picker"
+import (
+	"time"
+
+	"github.com/shoal-p2p/shoal/p2p/picker"
+)
 
 // offer is a piece held out to a neighbour.
 type offer struct {
 	picker.Offer
+	l        *link // on which it was made
 	from, to *node
 	b        *blob // the receiver's
+	at       time.Duration
 }
 
 // offer holds out what the picker chose.
 func (n *node) offer(p picker.Offer) {
 	to := n.s.byID[p.Node]
-	o := &offer{Offer: p, from: n, to: to, b: to.blobs[n.s.blobIndex[p.Blob]]}
+	o := &offer{Offer: p, from: n, to: to, l: n.linkTo(to), b: to.blobs[n.s.blobIndex[p.Blob]], at: n.s.now}
 	n.offers = append(n.offers, o)
-	n.linkTo(to).free = false // as the picker takes it
-	n.s.after(n.s.oneWay, func(int) { to.hearOffer(o) })
+	o.l.back.free = false // as the picker takes it
+	n.s.at(o.l.send(), 0, func(int) { to.hearOffer(o) })
+}
+
+func (n *node) linkTo(peer *node) *link {
+	for _, l := range n.links {
+		if l.to == peer {
+			return l
+		}
+	}
+	return nil
 }
 
 // close ends the wait for an answer. It reports whether there was one to wait
@@ -29,16 +44,16 @@ func (n *node) close(o *offer) bool {
 func (n *node) hearOffer(o *offer) {
 	s := n.s
 	if n.silent {
-		s.after(offerTimeout-s.oneWay, func(int) { o.from.hearReject(o, picker.Busy) })
+		s.at(o.at+offerTimeout, 0, func(int) { o.from.hearReject(o, picker.Busy) })
 		return
 	}
+	back := o.l.back
+	back.saidFree = false // who offers takes the node for busy until it says more
 	why := n.picker.Accept(o.Blob, o.Piece)
-	n.slotsChanged()
-	if n.saidFree { // who offered takes the node for busy until it says more
-		s.after(s.oneWay, func(int) { o.from.hearFree(n) })
-	}
 	switch why {
 	case picker.Accepted:
+		o.b.word = nil
+		n.slotsChanged()
 		s.fetch(o)
 		return
 	case picker.Have:
@@ -46,25 +61,15 @@ func (n *node) hearOffer(o *offer) {
 	case picker.Busy:
 		s.result.RejectedBusy++
 	}
-	s.after(s.oneWay, func(int) { o.from.hearReject(o, why) })
-}
-
-// hearFree takes FREE of one neighbour that speaks to this node alone.
-func (n *node) hearFree(from *node) {
-	if l := n.linkTo(from); l != nil && !n.silent {
-		n.listen(l)
-		n.setFree(l, true)
-		n.pump()
-	}
+	back.rouse()
+	s.at(back.send(), 0, func(int) { o.from.hearReject(o, why) })
 }
 
 func (n *node) hearReject(o *offer, why picker.Reason) {
 	if n.silent || !n.close(o) {
 		return
 	}
-	if l := n.linkTo(o.to); l != nil {
-		n.listen(l)
-	}
+	n.listen() // what came before
 	n.picker.Lost(o.Offer, why)
 	n.picker.EndUpload()
 	n.pump()
@@ -73,22 +78,24 @@ func (n *node) hearReject(o *offer, why picker.Reason) {
 // transfer is a piece that was accepted.
 type transfer struct {
 	*offer
-	s                 *sim
-	f                 *flow
-	size              float64
-	sendEnd, recvEnd  bool // the sender's, the receiver's part is over
-	sendSlot, gotSlot bool // given back
+	s                *sim
+	f                *flow
+	size             float64
+	up, down         slot    // the sender's, the receiver's
+	upTail, downTail float64 // bytes before the end at which they are given back
+	sendEnd, recvEnd bool    // the sender's, the receiver's part is over
 }
 
 // fetch asks for an accepted piece.
 func (s *sim) fetch(o *offer) {
-	t := &transfer{offer: o, s: s, size: float64(s.sc.PieceSize)}
+	t := &transfer{offer: o, s: s, size: float64(s.sc.PieceSize), up: slot{n: o.from, up: true}, down: slot{n: o.to}}
 	o.from.transfers, o.to.transfers = append(o.from.transfers, t), append(o.to.transfers, t)
+	t.down.hold(o.to.down)
 	if o.from.silent {
 		t.breakOff(o.from)
 		return
 	}
-	s.after(s.oneWay, func(int) { t.send() })
+	s.after(o.to.delay(), func(int) { t.send() })
 }
 
 // send starts to answer the request.
@@ -96,23 +103,40 @@ func (t *transfer) send() {
 	if t.from.silent || t.to.silent || !t.from.close(t.offer) {
 		return // the other end will notice
 	}
-	tail := t.s.tail(min(t.from.up, t.to.down))
-	t.f = t.s.startFlow(t.from, t.to, t.size, tail)
-	t.f.reached = t.nearlyDone
-	if p := t.s.sc.Patience; p > 0 {
-		t.s.after(seconds(p*t.size/t.from.up), func(int) { t.endUpload() })
-		t.s.after(seconds(p*t.size/t.to.down), func(int) { t.endDownload() })
-	}
+	t.from.observeTrip(t.s.now - t.at)
+	t.up.hold(t.from.up)
+	t.upTail, t.downTail = t.from.tail(t.from.up), t.to.tail(t.to.down)
+	t.f = t.s.startFlow(t.from, t.to, t.size, max(t.upTail, t.downTail))
+	t.f.reached = t.moved
 }
 
-// nearlyDone gives the slots back, so that the next piece can follow without a
-// gap.
-func (t *transfer) nearlyDone() {
+// observeTrip learns how long an answer takes.
+func (n *node) observeTrip(d time.Duration) {
+	if n.trip == 0 {
+		n.trip = d
+	}
+	n.trip += (d - n.trip) / 8
+}
+
+// moved gives the slots back when a transfer is nearly done, so that the next
+// piece can follow without a gap.
+func (t *transfer) moved() {
+	left := t.f.left
+	if left <= 0 {
+		t.sent()
+		return
+	}
 	t.f.mark = 0
-	t.f.reached = t.sent
+	if low := min(t.upTail, t.downTail); low < left {
+		t.f.mark = low
+	}
 	t.f.retime()
-	t.endUpload()
-	t.s.after(t.s.oneWay, func(int) { t.endDownload() })
+	if left <= t.downTail {
+		t.s.after(t.s.oneWay, func(int) { t.down.release() })
+	}
+	if left <= t.upTail {
+		t.up.release()
+	}
 }
 
 func (t *transfer) sent() {
@@ -120,14 +144,20 @@ func (t *transfer) sent() {
 	t.sendEnd = true
 	t.from.transfers = without(t.from.transfers, t)
 	t.s.after(t.s.oneWay, func(int) { t.land() })
+	t.up.end()
+	t.from.listen()
+	t.from.picker.Delivered(t.Offer)
 }
 
 func (t *transfer) land() {
 	if t.to.silent || t.recvEnd {
 		return
 	}
-	t.endDownload()
+	t.down.end()
 	t.receiverDone()
+	if !t.from.seed {
+		t.b.fed = t.s.now
+	}
 	t.to.hold(t.b, t.Piece)
 }
 
@@ -135,22 +165,6 @@ func (t *transfer) receiverDone() {
 	t.recvEnd = true
 	t.to.transfers = without(t.to.transfers, t)
 	t.to.picker.Landed(t.Blob, t.Piece)
-}
-
-func (t *transfer) endUpload() {
-	if !t.sendSlot {
-		t.sendSlot = true
-		t.from.picker.EndUpload()
-		t.from.pump()
-	}
-}
-
-func (t *transfer) endDownload() {
-	if !t.gotSlot {
-		t.gotSlot = true
-		t.to.picker.EndDownload()
-		t.to.slotsChanged()
-	}
 }
 
 // breakOff stops a transfer because one of its ends fell silent. The other
@@ -164,7 +178,7 @@ func (t *transfer) breakOff(silent *node) {
 	}
 	end, wait := t.takeBack, uploadStall
 	if silent == t.from {
-		end, wait = t.giveUp, s.stall
+		end, wait = t.giveUp, t.to.stall
 	}
 	if silent.dead {
 		wait = s.oneWay
@@ -177,10 +191,9 @@ func (t *transfer) giveUp() {
 	if t.to.silent || t.recvEnd {
 		return
 	}
+	t.down.end()
 	t.receiverDone()
 	t.to.rewindow()
-	t.to.tell(t.b)
-	t.endDownload()
 }
 
 // takeBack lets the sender offer the piece to others.
@@ -190,7 +203,8 @@ func (t *transfer) takeBack() {
 	}
 	t.from.close(t.offer)
 	t.from.transfers = without(t.from.transfers, t)
+	t.up.end()
+	t.from.listen()
 	t.from.picker.Lost(t.Offer, picker.Busy)
-	t.endUpload()
 	t.from.pump()
 }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package swarmsim
+
+const many = 1000
