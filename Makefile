@@ -42,6 +42,11 @@ bench-node: build ## one node against direct downloads, nginx and docker-registr
 	go run ./integration/benchnode
 	go test -run '^$$' -bench Pull ./supernode
 
+.PHONY: bench-swarm
+bench-swarm: build ## swarms on shaped links against one node alone, a registry and a cache (root); ARGS="-n 8" for one
+	hack/install bench
+	go run ./integration/benchswarm $(ARGS)
+
 .PHONY: lint
 lint: tools ## gofumpt, go vet, golangci-lint
 	@out=$$(gofumpt -l $$(git ls-files '*.go' | grep -v -E '\.pb\.go$$|\.connect\.go$$')); \

@@ -26,7 +26,7 @@ const (
 	// reportPieces pieces pass the link; hurried neighbours hear at once that
 	// a slot is free.
 	reportEvery  = 100 * time.Millisecond
-	reportPieces = 4
+	reportPieces = 2
 	hurried      = 4
 	// maxQueue bounds what waits to be said to one neighbour.
 	maxQueue = 8192

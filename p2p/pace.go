@@ -94,7 +94,7 @@ func (n *Node) adapt(now time.Time) {
 		n.pace.down.read(n.downloaded.Load(), d)
 	}
 	n.pace.at = now
-	n.pace.slots = picker.Slots(n.pace.trip, n.pieceTime(n.pace.piece))
+	n.pace.slots = picker.Slots(n.pace.trip.Seconds() / n.pieceTime(n.pace.piece).Seconds())
 	n.picker.SetSlots(n.pace.slots)
 	n.slotsChanged()
 	n.pump()

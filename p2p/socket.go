@@ -9,12 +9,11 @@ import (
 )
 
 const (
-	// backlog is how many bytes of all uploads together the kernel may hold:
-	// in its queues they delay what neighbours say to each other, and make a
-	// transfer look done before it is. On a fast link it is what passes in
-	// backlogTime.
-	backlog     = 64 << 10
-	backlogTime = 0.005 // seconds
+	// The kernel may hold of all uploads together what passes in backlogTime:
+	// in its queues and those on the way it delays what neighbours say to each
+	// other, and makes a transfer look done before it is.
+	backlogTime  = 0.006 // seconds
+	leastBacklog = 16 << 10
 	// autotuned is the share of one connection from which on the kernel does
 	// better without us.
 	autotuned = 192 << 10
@@ -37,7 +36,7 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 // of slots on a link of rate bytes per second.
 func holdUnsent(ctx context.Context, rate float64, slots int) {
 	c, ok := ctx.Value(connKey{}).(net.Conn)
-	share := int(max(backlog, rate*backlogTime)) / slots
+	share := int(max(leastBacklog, rate*backlogTime)) / slots
 	if ok && rate > 0 && share < autotuned {
 		setOption(c, unix.SO_SNDBUF, share)
 	}

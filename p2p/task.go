@@ -34,9 +34,9 @@ type task struct {
 	// Of these, those of unknown digest that came from neighbours: see sharing.
 	doubtful *piece.Bitfield
 	claims   map[int]claim
-	betrayed bool // one of them was wrong
-	bufs    map[int]*buffer // pieces in memory, verified
-	order   []int           // pieces in memory that the ingest has seen, oldest first
+	betrayed bool            // one of them was wrong
+	bufs     map[int]*buffer // pieces in memory, verified
+	order    []int           // pieces in memory that the ingest has seen, oldest first
 
 	ingest  Ingest // nil until known, and for a blob out of the store
 	blob    Blob   // set for a blob out of the store

@@ -18,8 +18,9 @@ const (
 	// fallbackRun is how many proven pieces a node without its supernode
 	// reads at a time, so that others read other ones.
 	fallbackRun = 8
-	// patience is how long an agent that lost its supernode waits for it, and
-	// for a piece that a neighbour could send.
+	// orphaned is how long an agent that lost its supernode waits for it.
+	orphaned = 200 * time.Millisecond
+	// patience is how long it waits for a piece that a neighbour could send.
 	patience = 500 * time.Millisecond
 )
 
@@ -82,7 +83,7 @@ func (t *task) need() need {
 		return alone
 	case t.superFailed:
 		return superFailed
-	case t.n.super == nil && time.Since(t.n.superLost) >= patience:
+	case t.n.super == nil && time.Since(t.n.superLost) >= orphaned:
 		return noSupernode
 	}
 	return none
@@ -95,7 +96,7 @@ func (t *task) waitForNeed(ctx context.Context) (why need, err error) {
 		changed := t.changed
 		var timer <-chan time.Time
 		if why == none && t.n.cfg.Supernode != "" && t.n.super == nil {
-			timer = time.After(patience)
+			timer = time.After(orphaned)
 		}
 		t.n.mu.Unlock()
 		if why != none {

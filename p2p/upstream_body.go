@@ -51,7 +51,7 @@ type upstreamBody struct {
 	body   io.ReadCloser // nil after a break
 	offset int64
 	end    int64 // 0: the blob's
-	tries  int // since the last byte
+	tries  int   // since the last byte
 }
 
 func (u *upstreamBody) close() {

@@ -28,7 +28,7 @@ const repository = "bench/image"
 
 // push puts an image of random layers into the cluster's registry.
 func push(ctx context.Context, c *testbed.Cluster, s scenario) error {
-	img := v1.Image(mutate.MediaType(empty.Image, types.OCIManifestSchema1))
+	img := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	for k := range s.Layers {
 		data := make([]byte, s.Bytes/int64(s.Layers))
 		key := sha256.Sum256(fmt.Append(nil, s.Bytes, s.Layers, k))

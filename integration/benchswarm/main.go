@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -56,11 +57,15 @@ func run(ctx context.Context) error {
 	var c config
 	flag.StringVar(&c.shoal, "shoal", "bin/shoal", "the binary to measure")
 	flag.BoolVar(&c.baselines, "baselines", true, "measure all nodes straight from the registry, and through a cache")
-	flag.IntVar(&c.runs, "runs", 1, "runs of each swarm; the median counts")
+	flag.IntVar(&c.runs, "runs", 1, "runs of each swarm")
 	flag.DurationVar(&c.timeout, "timeout", time.Hour, "how long one pull may take")
 	flag.StringVar(&c.keepLogs, "logs", "", "folder to keep the daemons' logs in")
 	flags := flag.String("agent-flags", "", "more flags for the agents")
 	names := flag.String("cases", "", "comma-separated names of the promised swarms; all by default")
+
+	record := flag.String("record", "", "file to record the last run in, for the simulator")
+	plot := flag.String("plot", "", "SVG file to plot the pieces of the last run over time in")
+	over := flag.String("over", "", "comma-separated numbers of nodes: measure each, and plot the ratio over them into -plot")
 
 	var s scenario
 	rate := flag.Int64("b", 80, "B, the rate of every link in Mbit/s each way; 0 does not shape")
@@ -98,25 +103,67 @@ func run(ctx context.Context) error {
 	if c.shoal, err = filepath.Abs(c.shoal); err != nil {
 		return err
 	}
-	return c.measure(ctx, list)
+	if *over != "" {
+		if list, err = overNodes(s, *over); err != nil {
+			return err
+		}
+	} else if *plot != "" || *record != "" {
+		c.sampleEvery = 500 * time.Millisecond
+	}
+	rows, err := c.measure(ctx, list)
+	if err != nil {
+		return err
+	}
+	return errors.Join(summary(os.Stdout, rows), draw(rows, *plot, *over != ""), save(rows[len(rows)-1], *record))
+}
+
+// overNodes is the swarm of the flags with each of the numbers of nodes.
+func overNodes(s scenario, numbers string) (list []scenario, err error) {
+	for _, text := range strings.Split(numbers, ",") {
+		if s.Nodes, err = strconv.Atoi(text); err != nil {
+			return nil, fmt.Errorf("-over: %q is no number of nodes", text)
+		}
+		s.Name, s.About = text, text+" nodes"
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+func draw(rows []row, file string, overNodes bool) error {
+	switch {
+	case file == "":
+		return nil
+	case overNodes:
+		return ratioOverNodes(rows).save(file)
+	}
+	return piecesOverTime(rows[len(rows)-1]).save(file)
+}
+
+func save(r row, file string) error {
+	if file == "" {
+		return nil
+	}
+	rec, ok := r.recording()
+	if !ok {
+		return errors.New("-record: the simulator knows no such swarm")
+	}
+	return rec.Save(file)
 }
 
 // measure runs the scenarios, and the baselines of each shape once.
-func (c config) measure(ctx context.Context, list []scenario) error {
+func (c config) measure(ctx context.Context, list []scenario) (rows []row, err error) {
 	for _, s := range list {
 		if err := s.validate(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	baselines := map[string]baseline{}
-	var rows []row
 	for _, s := range list {
 		b, ok := baselines[s.shape()]
 		if !ok {
-			var err error
 			say("baselines of %s", s.shape())
 			if b, err = c.measureBaseline(ctx, s, c.baselines); err != nil {
-				return err
+				return nil, err
 			}
 			baselines[s.shape()] = b
 		}
@@ -124,14 +171,14 @@ func (c config) measure(ctx context.Context, list []scenario) error {
 		for range c.runs {
 			out, err := c.swarm(ctx, s, b.bound)
 			if err != nil {
-				return fmt.Errorf("case %s: %w", s.Name, err)
+				return nil, fmt.Errorf("case %s: %w", s.Name, err)
 			}
 			r := row{scenario: s, baseline: b, outcome: out}
 			fmt.Println(r.line())
 			rows = append(rows, r)
 		}
 	}
-	return summary(os.Stdout, rows)
+	return rows, nil
 }
 
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

@@ -60,14 +60,18 @@ func (r row) line() string {
 
 func summary(w io.Writer, rows []row) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "\ncase\tN\tS\tB\tbound\tlast\tgoal\tmean\tgoal\tall direct\tcache\tupstream\tsupernode\twasted\tCPU\tagent\tprocessors\t")
-	fmt.Fprintln(t, "\t\tMiB\tMbit/s\ts\t÷ bound\t\t÷ bound\t\t÷ bound\t÷ bound\t÷ S\t÷ S\t÷ S\ts/GiB\tMiB\tbusy\t")
+	fmt.Fprintln(t, "\ncase\tN\tS\tB\tbound\tlast\tgoal\tmean\tgoal\tsimulated\tall direct\tcache\tupstream\tsupernode\twasted\tCPU\tagent\tprocessors\t")
+	fmt.Fprintln(t, "\t\tMiB\tMbit/s\ts\t÷ bound\t\t÷ bound\t\tlast\t÷ bound\t÷ bound\t÷ S\t÷ S\t÷ S\ts/GiB\tMiB\tbusy\t")
 	for _, r := range rows {
 		s, o := r.scenario, r.outcome
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%.2f\t%.3f\t%s\t%.3f\t%s\t%s\t%s\t%.4f\t%.3f\t%.4f\t%.2f\t%d\t%.0f %%\t\n",
+		simulated, err := r.simulated()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%.2f\t%.3f\t%s\t%.3f\t%s\t%s\t%s\t%s\t%.4f\t%.3f\t%.4f\t%.2f\t%d\t%.0f %%\t\n",
 			s.About, s.Nodes, s.Bytes/mib, orDash(float64(s.Rate/1e6), "%.0f"), r.baseline.bound.Seconds(),
-			r.last(), orDash(s.Goal, "≤ %.2f"), r.mean(), orDash(s.Mean, "≤ %.2f"),
-			orDash(r.over(r.baseline.direct), "%.2f"), orDash(r.over(r.baseline.cache), "%.2f"),
+			r.last(), orDash(s.Goal, "≤ %.2f"), r.mean(), orDash(s.Mean, "≤ %.2f"), orDash(simulated, "%.3f"),
+			orDash(r.baseline.direct, "%.2f"), orDash(r.baseline.cache, "%.2f"),
 			r.ofBytes(o.upstream), r.ofBytes(o.supernode), r.ofBytes(o.wasted), r.cpuPerGiB(), o.agent/mib, 100*o.busy)
 	}
 	return t.Flush()

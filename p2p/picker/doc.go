@@ -5,10 +5,10 @@
 //
 // Transfers are begun by the sender. A node tells its neighbours what it holds
 // and wants (a snapshot) and whether it would take a piece now (free or busy).
-// A sender with an idle upload slot picks, among its own pieces that a free
-// neighbour wants, the one with the fewest copies, and offers it to one of
-// those that want it; the receiver takes or declines it. Upload and download
-// slots are always equal in number: unequal ones starve either side.
+// A sender with an idle upload slot picks a free neighbour that wants something
+// of it, and offers the piece with the fewest copies; the receiver takes or
+// declines it. Upload and download slots are always equal in number: unequal
+// ones starve either side.
 //
 // A seed differs in one thing: it sends a piece again only when no live
 // neighbour could send it.

@@ -1,6 +1,6 @@
 package picker
 
-import "time"
+import "math"
 
 // Offer is a piece held out to a neighbour. It occupies an upload slot.
 type Offer struct {
@@ -182,14 +182,13 @@ const (
 )
 
 // Slots returns how many slots a node needs where agreeing on a transfer takes
-// trip, and a piece takes piece to pass the link alone: what is under way must
-// outlast what is being agreed upon.
-func Slots(trip, piece time.Duration) int {
-	n := MaxSlots
-	if piece > 0 {
-		n = 1 + int((4*trip+piece-1)/piece)
+// trips times as long as a piece takes to pass the link alone: what is under way
+// must outlast what is being agreed upon.
+func Slots(trips float64) int {
+	if !(trips < 1) { // NaN is neither
+		return MaxSlots
 	}
-	return min(max(n, MinSlots), MaxSlots)
+	return min(max(1+int(math.Ceil(4*trips)), MinSlots), MaxSlots)
 }
 
 // SetSlots sets the number of slots. Transfers that run are not ended.

@@ -2,9 +2,9 @@ package picker
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -150,17 +150,8 @@ func TestADeclinedOfferIsNotForgotten(t *testing.T) {
 }
 
 func TestSlotsGrowWithTheTripAndBoundBothDirections(t *testing.T) {
-	for _, c := range []struct {
-		trip, piece time.Duration
-		slots       int
-	}{
-		{0, 20 * time.Millisecond, MinSlots},
-		{time.Millisecond, 20 * time.Millisecond, MinSlots},
-		{8 * time.Millisecond, 20 * time.Millisecond, 3},
-		{time.Second, 20 * time.Millisecond, MaxSlots},
-		{time.Second, 0, MaxSlots},
-	} {
-		require.Equal(t, c.slots, Slots(c.trip, c.piece), "%v", c)
+	for trips, slots := range map[float64]int{0: MinSlots, math.NaN(): MaxSlots, 0.05: MinSlots, 0.4: 3, 0.6: MaxSlots, 50: MaxSlots, math.Inf(1): MaxSlots} {
+		require.Equal(t, slots, Slots(trips), "%v trips", trips)
 	}
 	s := New(false, source())
 	s.AddBlob("b", 9)

@@ -147,7 +147,7 @@ func (n *node) look() {
 			n.tell(b)
 		}
 	}
-	n.slots = picker.Slots(n.trip, n.pieceTime)
+	n.slots = picker.Slots(n.trip.Seconds() / n.pieceTime.Seconds())
 	n.picker.SetSlots(n.slots)
 	n.slotsChanged()
 	n.pump()
