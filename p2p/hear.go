@@ -188,6 +188,9 @@ func (n *Node) hearLeave(nb *neighbour, blob string) {
 	delete(nb.digests, blob)
 	if n.cfg.Seed {
 		n.cfg.Tracker.Leave(nb.id, digest.Digest(blob))
+		if t := n.tasks[blob]; t != nil {
+			t.exit(nb)
+		}
 	}
 }
 
@@ -222,7 +225,9 @@ func (n *Node) hearTask(nb *neighbour, w *wire.Task) error {
 		t.notify()
 		return nil
 	}
+	t.entry = w.GetEntry()
 	nb.share(t.id)
+	n.snapshotDue(t.id)
 	for _, p := range w.GetPeers() {
 		if p.GetId() == n.cfg.ID {
 			continue

@@ -85,6 +85,7 @@ func (n *Node) dropNeighbour(nb *neighbour) {
 	}
 	for _, t := range n.tasks {
 		delete(t.awaiting, nb)
+		t.exit(nb)
 	}
 	if n.cfg.Tracker != nil {
 		n.cfg.Tracker.Gone(nb.id)

@@ -90,10 +90,7 @@ func (nb *neighbour) bound() {
 func (nb *neighbour) share(blob string) {
 	if !nb.shares[blob] {
 		nb.shares[blob] = true
-		if !nb.n.cfg.Seed {
-			nb.due[blob] = true
-			nb.rouse()
-		}
+		nb.n.snapshotDue(blob)
 	}
 }
 
@@ -199,7 +196,7 @@ func (nb *neighbour) collect(now time.Time) (frames []*wire.Frame, next time.Dur
 
 // stale reports whether there is something to report. Callers hold n.mu.
 func (nb *neighbour) stale() bool {
-	return nb.n.free() != nb.saidFree || len(nb.due) > 0
+	return len(nb.due) > 0 || nb.n.free() != nb.saidFree && (!nb.seed || nb.n.asksSeed())
 }
 
 // report tells what this node holds and wants, as far as that is new, and then
@@ -279,12 +276,30 @@ func (n *Node) snapshotDue(blob string) {
 	if n.cfg.Seed {
 		return
 	}
+	toSeed := n.tasks[blob].asksSeed()
 	for _, nb := range n.neighbours {
-		if nb.shares[blob] && !nb.due[blob] {
+		if nb.shares[blob] && !nb.due[blob] && (toSeed || !nb.seed) {
 			nb.due[blob] = true
 			nb.rouse()
 		}
 	}
+}
+
+// asksSeed reports whether the supernode must hear what the task holds and
+// wants: in a large swarm it has no ear for all.
+func (t *task) asksSeed() bool {
+	return t != nil && (t.entry || t.starved() || len(t.n.picker.Members(t.id)) == 0)
+}
+
+// asksSeed reports whether the supernode must hear that this node is free.
+// Callers hold n.mu.
+func (n *Node) asksSeed() bool {
+	for _, t := range n.tasks {
+		if t.filling() && t.asksSeed() {
+			return true
+		}
+	}
+	return false
 }
 
 // slotsChanged lets some neighbours hear at once that this node is free, the
@@ -296,7 +311,7 @@ func (n *Node) slotsChanged() {
 	}
 	told := 0
 	for _, nb := range n.neighbours { // in no order
-		if nb.saidFree || nb.hurry || !nb.seed && told == hurried {
+		if nb.saidFree || nb.hurry || !nb.seed && told == hurried || nb.seed && !n.asksSeed() {
 			continue
 		}
 		if !nb.seed {

@@ -114,7 +114,7 @@ func (n *Node) newTask(dgst digest.Digest) *task {
 	t := &task{
 		n: n, dgst: dgst, id: dgst.String(), ctx: ctx, cancel: cancel,
 		bufs: map[int]*buffer{}, contents: map[*Content]struct{}{}, peers: map[string]string{},
-		awaiting: map[*neighbour]struct{}{}, changed: make(chan struct{}),
+		awaiting: map[*neighbour]struct{}{}, entries: map[*neighbour]struct{}{}, changed: make(chan struct{}),
 		used: now, started: now, progress: now, fed: now,
 	}
 	n.tasks[t.id] = t

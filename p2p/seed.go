@@ -36,6 +36,27 @@ type Tracker interface {
 	Gone(id string)
 }
 
+// maxEntries is how many agents a seed sends pieces of a blob to, unless others
+// starve: the rest of the swarm gets them from those.
+const maxEntries = 32
+
+// exit takes an agent out of those that the seed sends pieces to, and another in.
+// Callers hold n.mu.
+func (t *task) exit(nb *neighbour) {
+	if _, ok := t.entries[nb]; !ok {
+		return
+	}
+	delete(t.entries, nb)
+	for _, other := range t.n.neighbours {
+		_, member := other.digests[t.id]
+		if _, ok := t.entries[other]; !ok && member && other != nb {
+			t.entries[other] = struct{}{}
+			other.say(&wire.Frame{Kind: &wire.Frame_Task{Task: &wire.Task{Blob: t.id, Size: t.layout.Size, PieceSize: t.layout.PieceSize, Entry: true}}})
+			return
+		}
+	}
+}
+
 // maxProofs bounds the piece digests that a seed remembers of blobs that it no
 // longer serves: 2 MiB of them.
 const maxProofs = 64 << 10
@@ -85,7 +106,11 @@ func (n *Node) admit(nb *neighbour, dgst digest.Digest, src Source) {
 // Callers hold n.mu.
 func (n *Node) introduce(nb *neighbour, t *task) {
 	t.used = time.Now()
-	w := &wire.Task{Blob: t.id, Size: t.layout.Size, PieceSize: t.layout.PieceSize}
+	if len(t.entries) < maxEntries {
+		t.entries[nb] = struct{}{}
+	}
+	_, entry := t.entries[nb]
+	w := &wire.Task{Blob: t.id, Size: t.layout.Size, PieceSize: t.layout.PieceSize, Entry: entry}
 	for _, p := range n.cfg.Tracker.Join(Peer{ID: nb.id, Address: nb.addr, Labels: nb.labels}, t.dgst) {
 		w.Peers = append(w.Peers, &wire.Peer{Id: p.ID, Address: p.Address})
 	}

@@ -55,8 +55,10 @@ type task struct {
 	contents map[*Content]struct{}
 	sources  []Source
 	peers    map[string]string // ID to address, as the supernode told
+	entry    bool              // the supernode sends this node pieces
 
 	awaiting    map[*neighbour]struct{} // agents to tell the layout, on a seed
+	entries     map[*neighbour]struct{} // agents that a seed sends pieces to
 	superFailed bool                    // the supernode cannot provide it
 
 	changed chan struct{} // closed at every step forward

@@ -3,9 +3,11 @@ package supernode_test
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
@@ -23,6 +25,18 @@ func TestAFullStoreDoesNotStopThePull(t *testing.T) {
 	s.getAll(data, a)
 }
 
+// acquainted waits until all agents know each other for their one blob.
+func acquainted(agents []*agent) {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if !slices.ContainsFunc(agents, func(a *agent) bool {
+			tasks := a.Status().Tasks
+			return len(tasks) != 1 || tasks[0].Peers < len(agents)-1
+		}) {
+			return
+		}
+	}
+}
+
 func TestDeathOfTheSupernodeDoesNotStopAPull(t *testing.T) {
 	s := newSwarm(t)
 	data := s.add(16 * mib)
@@ -31,6 +45,7 @@ func TestDeathOfTheSupernodeDoesNotStopAPull(t *testing.T) {
 	defer release()
 	go func() {
 		<-reached
+		acquainted(agents)
 		s.super.stop()
 		release()
 	}()
@@ -55,6 +70,7 @@ func TestWrongBytesFromAPeerWhileTheSupernodeIsGoneReachNoClient(t *testing.T) {
 	defer release()
 	go func() {
 		<-reached
+		acquainted(append(honest, lying))
 		gone.Store(true)
 		s.super.stop()
 		release()

@@ -43,6 +43,17 @@ func TestUpstreamSendsABlobOnceHoweverManyNodesPull(t *testing.T) {
 	}
 }
 
+func TestASeedHasAnEarForSomeAndTheOthersGetAllTheSame(t *testing.T) {
+	s := newSwarm(t)
+	data := s.add(4 * mib)
+	var agents []*agent
+	for range 40 {
+		agents = append(agents, s.agent())
+	}
+	s.getAll(data, agents...)
+	require.EqualValues(t, len(data), s.upstream.Sent())
+}
+
 func TestAnIdleStreamStaysOpen(t *testing.T) {
 	s := newSwarm(t)
 	a := s.agent()

@@ -221,7 +221,7 @@ const (
 	goneAfter    = 5 * time.Second
 	starvedAfter = time.Second
 	reportEvery  = 100 * time.Millisecond
-	reportPieces = 4
+	reportPieces = 2
 	hurried      = 4
 	offerTimeout = 500 * time.Millisecond
 	uploadStall  = 2 * time.Second

@@ -937,13 +937,17 @@ func (x *Peer) GetAddress() string {
 	return ""
 }
 
-// Task answers Join: how the blob is cut, and who else is there.
+// Task answers Join: how the blob is cut, and who else is there. It comes again
+// when an entry peer is needed.
 type Task struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Blob          string                 `protobuf:"bytes,1,opt,name=blob,proto3" json:"blob,omitempty"`
-	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
-	PieceSize     int64                  `protobuf:"varint,3,opt,name=piece_size,json=pieceSize,proto3" json:"piece_size,omitempty"`
-	Peers         []*Peer                `protobuf:"bytes,4,rep,name=peers,proto3" json:"peers,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Blob      string                 `protobuf:"bytes,1,opt,name=blob,proto3" json:"blob,omitempty"`
+	Size      int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	PieceSize int64                  `protobuf:"varint,3,opt,name=piece_size,json=pieceSize,proto3" json:"piece_size,omitempty"`
+	Peers     []*Peer                `protobuf:"bytes,4,rep,name=peers,proto3" json:"peers,omitempty"`
+	// The supernode sends the receiver pieces, and wants to hear of its own. It
+	// hears of those of others only while they know no peer, or starve.
+	Entry         bool `protobuf:"varint,5,opt,name=entry,proto3" json:"entry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1004,6 +1008,13 @@ func (x *Task) GetPeers() []*Peer {
 		return x.Peers
 	}
 	return nil
+}
+
+func (x *Task) GetEntry() bool {
+	if x != nil {
+		return x.Entry
+	}
+	return false
 }
 
 // Digests are the SHA-256 of consecutive pieces, 32 bytes each.
@@ -1266,13 +1277,14 @@ const file_swarm_proto_rawDesc = "" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\"0\n" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"w\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x8d\x01\n" +
 	"\x04Task\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\tR\x04blob\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x1d\n" +
 	"\n" +
 	"piece_size\x18\x03 \x01(\x03R\tpieceSize\x12(\n" +
-	"\x05peers\x18\x04 \x03(\v2\x12.shoal.p2p.v1.PeerR\x05peers\"K\n" +
+	"\x05peers\x18\x04 \x03(\v2\x12.shoal.p2p.v1.PeerR\x05peers\x12\x14\n" +
+	"\x05entry\x18\x05 \x01(\bR\x05entry\"K\n" +
 	"\aDigests\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\tR\x04blob\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\rR\x05first\x12\x16\n" +
