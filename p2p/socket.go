@@ -12,8 +12,9 @@ const (
 	// The kernel may hold of all uploads together what passes in backlogTime:
 	// in its queues and those on the way it delays what neighbours say to each
 	// other, and makes a transfer look done before it is.
+	// It is never so little that a link which looked slow once stays slow.
 	backlogTime  = 0.006 // seconds
-	leastBacklog = 16 << 10
+	leastBacklog = 64 << 10
 	// autotuned is the share of one connection from which on the kernel does
 	// better without us.
 	autotuned = 192 << 10
