@@ -28,6 +28,7 @@ demo: build ## pull an image on NODES=3 nodes with real containerds, and show wh
 test: tools ## all checks and tests that need no cluster: lint, docs, unit tests with the race detector, brief fuzzing
 	$(MAKE) --no-print-directory lint check-generated
 	hack/go-test -race ./...
+	hack/go-test ./p2p/swarmsim # a swarm of 1,000 takes minutes under the race detector
 	hack/fuzz 5000x
 	hack/vulncheck
 

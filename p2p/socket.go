@@ -15,9 +15,8 @@ const (
 	// It is never so little that a link which looked slow once stays slow.
 	backlogTime  = 0.006 // seconds
 	leastBacklog = 64 << 10
-	// autotuned is the share of one connection from which on the kernel does
-	// better without us.
-	autotuned = 192 << 10
+	// mostShare of one connection is what Linux grants by default.
+	mostShare = 208 << 10
 	// A reader is woken when wakeTime of the link's rate has arrived, within
 	// bounds: one wake-up for every few packets costs more than all the rest.
 	wakeTime   = 0.004 // seconds
@@ -37,9 +36,8 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 // of slots on a link of rate bytes per second.
 func holdUnsent(ctx context.Context, rate float64, slots int) {
 	c, ok := ctx.Value(connKey{}).(net.Conn)
-	share := int(max(leastBacklog, rate*backlogTime)) / slots
-	if ok && rate > 0 && share < autotuned {
-		setOption(c, unix.SO_SNDBUF, share)
+	if ok && rate > 0 {
+		setOption(c, unix.SO_SNDBUF, min(int(max(leastBacklog, rate*backlogTime))/slots, mostShare))
 	}
 }
 

@@ -40,10 +40,10 @@ func worst(ratios []float64) float64 {
 	return w
 }
 
-// The last of many nodes is to finish at 1.12, too, and misses that by 0.04.
-// Three slots instead of two, or twice as many reports, would save half of it.
+// The last of 1,000 nodes is to finish at 1.12, too, and misses that by 0.02.
+// Twice as many reports would save half of that.
 func TestACrowdFinishesNearItsBound(t *testing.T) {
-	for n, goal := range map[int]float64{8: 1.12, 64: 1.12, many: 1.18} {
+	for n, goal := range map[int]float64{8: 1.12, 64: 1.12, many: 1.16} {
 		r := run(t, crowd(n))
 		require.LessOrEqual(t, r.Last, goal, "%d nodes", n)
 		require.LessOrEqual(t, r.Seed, 1.2, "%d nodes", n)
