@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -102,49 +101,55 @@ func (n *Node) adapt(now time.Time) {
 	n.pump()
 }
 
-// slot is what a transfer holds until it is done, nearly done, or late.
+// slot is what a transfer holds until it is done, nearly done, or late. Guarded
+// by n.mu.
 type slot struct {
 	n     *Node
-	free  func() // gives it back; called with n.mu held
-	once  sync.Once
+	free  func() // gives it back
 	timer *time.Timer
-	late  bool // guarded by n.mu
+	given bool // it has been given back
+	late  bool // because the transfer was late
+	over  bool // the transfer is
 }
 
-// holdSlot watches over a slot that has been taken. Callers hold n.mu.
+// holdSlot watches over a slot that has been taken. free is called with n.mu
+// held, which callers hold too.
 func (n *Node) holdSlot(late time.Duration, free func()) *slot {
 	s := &slot{n: n, free: free}
 	s.timer = time.AfterFunc(late, func() {
 		n.mu.Lock()
-		s.late = n.pace.overdue < maxLate
-		if s.late {
+		defer n.mu.Unlock()
+		if !s.over && !s.given && n.pace.overdue < maxLate {
+			s.late = true
 			n.pace.overdue++
-		}
-		n.mu.Unlock()
-		if s.late {
-			s.release()
+			s.giveBack()
 		}
 	})
 	return s
 }
 
+func (s *slot) giveBack() {
+	if !s.given {
+		s.given = true
+		s.free()
+	}
+}
+
 // release gives the slot back, once.
 func (s *slot) release() {
-	s.once.Do(func() {
-		s.n.mu.Lock()
-		defer s.n.mu.Unlock()
-		s.free()
-	})
+	s.n.mu.Lock()
+	defer s.n.mu.Unlock()
+	s.giveBack()
 }
 
 // end gives the slot back when the transfer is over.
 func (s *slot) end() {
 	s.timer.Stop()
-	s.release()
 	s.n.mu.Lock()
 	defer s.n.mu.Unlock()
+	s.over = true
+	s.giveBack()
 	if s.late {
-		s.late = false
 		s.n.pace.overdue--
 	}
 }

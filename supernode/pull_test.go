@@ -45,9 +45,9 @@ func TestUpstreamSendsABlobOnceHoweverManyNodesPull(t *testing.T) {
 
 func TestASeedHasAnEarForSomeAndTheOthersGetAllTheSame(t *testing.T) {
 	s := newSwarm(t)
-	data := s.add(4 * mib)
+	data := s.add(mib)
 	var agents []*agent
-	for range 40 {
+	for range 36 {
 		agents = append(agents, s.agent())
 	}
 	s.getAll(data, agents...)

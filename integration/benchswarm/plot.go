@@ -111,19 +111,15 @@ func ratioOverNodes(rows []row) chart {
 	return c
 }
 
-// nice is a round distance between some marks of an axis up to limit.
+// nice is a round distance between at most eight marks of an axis up to limit.
 func nice(limit float64) float64 {
-	step := 1.0
-	for step*10 < limit {
-		step *= 10
-	}
-	for _, f := range []float64{5, 2} {
-		for step*8 < limit {
-			step *= f
-			break
+	for step := 1.0; ; step *= 10 {
+		for _, f := range []float64{1, 2, 5} {
+			if limit <= 8*step*f {
+				return step * f
+			}
 		}
 	}
-	return step
 }
 
 func (c chart) save(path string) error { return os.WriteFile(path, []byte(c.svg()), 0o644) }
