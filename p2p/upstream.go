@@ -19,7 +19,7 @@ const (
 	// reads at a time, so that others read other ones.
 	fallbackRun = 8
 	// orphaned is how long an agent that lost its supernode waits for it.
-	orphaned = 200 * time.Millisecond
+	orphaned = 400 * time.Millisecond
 	// patience is how long it waits for a piece that a neighbour could send.
 	patience = 500 * time.Millisecond
 )
