@@ -50,7 +50,9 @@ func TestDeathOfAPeerInMidPull(t *testing.T) {
 	_, total, err := testimage.Blobs(img)
 	require.NoError(t, err)
 	dying, others := c.Nodes[0], c.Nodes[1:]
-	go func() { _ = dying.Pull(t.Context(), image) }()
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait) // the test's context has ended then
+	wg.Go(func() { _ = dying.Pull(t.Context(), image) })
 	during(t, c, total, others, dying.Agent.Kill)
 	for _, n := range others {
 		requireBlobs(t, img, n)
@@ -98,25 +100,10 @@ func TestARestartedSupernodeGoesOnWhereItWas(t *testing.T) {
 	c, img := build(t, o, 1, 48*mib)
 	blobs, total, err := testimage.Blobs(img)
 	require.NoError(t, err)
-	errs := make([]error, len(c.Nodes))
-	var wg sync.WaitGroup
-	for i, n := range c.Nodes {
-		wg.Go(func() {
-			for _, b := range blobs {
-				if _, err := n.Fetch(t.Context(), "/v2/test/app/blobs/"+b.Digest+"?ns="+testbed.Registry, io.Discard); err != nil {
-					errs[i] = err
-				}
-			}
-		})
-	}
-	midway(t, c, total)
-	require.NoError(t, c.Supernode.Terminate())
-	require.NoError(t, c.StartSupernode(t.Context()))
-	wg.Wait()
-	for i, n := range c.Nodes {
-		require.NoError(t, errs[i])
-		requireStored(t, n, blobs)
-	}
+	fetchDuring(t, c, blobs, total, c.Nodes, func() {
+		require.NoError(t, c.Supernode.Terminate())
+		require.NoError(t, c.StartSupernode(t.Context()))
+	})
 	t.Logf("the upstream sent %.3f x the image", ratio(t, c, img))
 	require.Less(t, ratio(t, c, img), 1.25, "what was read before the restart is not read again")
 }

@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sync"
@@ -16,6 +17,20 @@ import (
 	"github.com/shoal-p2p/shoal/integration/testimage"
 )
 
+// fetchAll fetches blobs through a node's mirror.
+func fetchAll(ctx context.Context, n *testbed.Node, blobs []testimage.Blob) error {
+	for _, b := range blobs {
+		size, err := n.Fetch(ctx, "/v2/test/app/blobs/"+b.Digest+"?ns="+testbed.Registry, io.Discard)
+		if err == nil && size != b.Size {
+			err = fmt.Errorf("%s: %d bytes of %d", n.Name, size, b.Size)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // fetchDuring fetches the layers through the mirrors of nodes at once, and calls
 // do when the upstream is half-way.
 func fetchDuring(t *testing.T, c *testbed.Cluster, blobs []testimage.Blob, total int64, nodes []*testbed.Node, do func()) {
@@ -23,17 +38,7 @@ func fetchDuring(t *testing.T, c *testbed.Cluster, blobs []testimage.Blob, total
 	errs := make([]error, len(nodes))
 	var wg sync.WaitGroup
 	for i, n := range nodes {
-		wg.Go(func() {
-			for _, b := range blobs {
-				size, err := n.Fetch(t.Context(), "/v2/test/app/blobs/"+b.Digest+"?ns="+testbed.Registry, io.Discard)
-				if err == nil && size != b.Size {
-					err = fmt.Errorf("%s: %d bytes of %d", n.Name, size, b.Size)
-				}
-				if err != nil {
-					errs[i] = err
-				}
-			}
-		})
+		wg.Go(func() { errs[i] = fetchAll(t.Context(), n, blobs) })
 	}
 	midway(t, c, total)
 	do()
@@ -53,11 +58,9 @@ func TestAFrozenPeerIsLeftForOthers(t *testing.T) {
 	blobs, total, err := testimage.Blobs(img)
 	require.NoError(t, err)
 	frozen, others := c.Nodes[0], c.Nodes[1:]
-	go func() {
-		for _, b := range blobs {
-			_, _ = frozen.Fetch(t.Context(), "/v2/test/app/blobs/"+b.Digest+"?ns="+testbed.Registry, io.Discard)
-		}
-	}()
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait) // the test's context has ended then
+	wg.Go(func() { _ = fetchAll(t.Context(), frozen, blobs) })
 	fetchDuring(t, c, blobs, total, others, frozen.Agent.Freeze)
 	for _, n := range others {
 		requireBlobs(t, img, n)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-p2p/shoal/p2p/swarmsim"
 )
 
 func TestThePromisedSwarmsAreInOrderAndHaveNames(t *testing.T) {
@@ -51,7 +53,7 @@ func ran() row {
 		baseline: baseline{bound: 10 * time.Second, direct: 2, cache: 1.9},
 		outcome: outcome{
 			times: []time.Duration{11 * time.Second, 12 * time.Second}, moved: 200 * mib, cpu: time.Second,
-			samples: []sample{{0, []int{0, 0}}, {6 * time.Second, []int{200, 190}}, {12 * time.Second, []int{400, 400}}},
+			samples: []swarmsim.Sample{{Held: []int{0, 0}}, {At: 6, Held: []int{200, 190}}, {At: 12, Held: []int{400, 400}}},
 		},
 	}
 }

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// scenario is one swarm and what happens to it. It is also what a recording of
-// a run holds.
+// scenario is one swarm and what happens to it.
 type scenario struct {
 	Name  string
 	About string

@@ -7,8 +7,8 @@
 // nodes pull straight from the registry, and through a pull-through cache in
 // the supernode's place.
 //
-// Without flags it measures what the project promises. -n or any other flag of
-// a swarm measures that one.
+// Without flags it measures what the project promises; -b alone changes its rate.
+// Any other flag of a swarm measures that one.
 package main
 
 import (
@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -53,6 +54,9 @@ func main() {
 	}
 }
 
+// ofOneSwarm are the flags that describe a swarm.
+var ofOneSwarm = []string{"n", "s", "layers", "parallel", "upstream", "stagger", "slow", "kill", "freeze", "kill-supernode"}
+
 func run(ctx context.Context) error {
 	var c config
 	flag.StringVar(&c.shoal, "shoal", "bin/shoal", "the binary to measure")
@@ -85,14 +89,12 @@ func run(ctx context.Context) error {
 	}
 	c.agentFlags = strings.Fields(*flags)
 	s.Rate, s.Bytes = *rate*1e6, *size*mib
-	one := false
-	flag.Visit(func(f *flag.Flag) {
-		one = one || strings.Contains(" n s layers parallel upstream stagger slow kill freeze kill-supernode ", " "+f.Name+" ")
-	})
+	one := *over != ""
+	flag.Visit(func(f *flag.Flag) { one = one || slices.Contains(ofOneSwarm, f.Name) })
 	list, err := choose(scenarios(s.Rate), *names)
 	if one {
 		if *names != "" {
-			return errors.New("-cases and the flags of one swarm exclude each other")
+			return errors.New("-cases excludes -over and the flags of one swarm")
 		}
 		s.Name, s.About = "flags", "as the flags say"
 		list = []scenario{s}

@@ -49,9 +49,11 @@ func (c chart) svg() string {
 	fmt.Fprintf(&b, `<text transform="translate(14 %d) rotate(-90)" text-anchor="middle" fill="#555">%s</text>`+"\n", top+plotHeight/2, c.y)
 	for _, l := range c.lines {
 		var path strings.Builder
-		for i, p := range l.points {
+		to := "M" // move to the first, then draw a line to each
+		for _, p := range l.points {
 			px, py := c.at(p[0], p[1])
-			fmt.Fprintf(&path, "%s%.1f %.1f", map[bool]string{true: "M", false: "L"}[i == 0], px, py)
+			fmt.Fprintf(&path, "%s%.1f %.1f", to, px, py)
+			to = "L"
 		}
 		fmt.Fprintf(&b, `<path d="%s" fill="none" stroke="%s" stroke-width="%g"/>`+"\n", path.String(), l.colour, l.width)
 		if l.name != "" && len(l.points) > 0 {
@@ -72,7 +74,7 @@ func piecesOverTime(r row) chart {
 			pieces = max(pieces, h)
 		}
 	}
-	end := samples[len(samples)-1].At.Seconds()
+	end := samples[len(samples)-1].At
 	c := chart{
 		title: fmt.Sprintf("%d nodes, %d MiB, %d Mbit/s: pieces over time", r.scenario.Nodes, r.scenario.Bytes/mib, r.scenario.Rate/1e6),
 		x:     "seconds", y: "pieces held", maxX: max(end, r.baseline.bound.Seconds()) * 1.02, maxY: float64(pieces) * 1.02,
@@ -81,7 +83,7 @@ func piecesOverTime(r row) chart {
 	for k := range r.scenario.Nodes {
 		l := line{colour: fmt.Sprintf("hsl(%d 60%% 45%%)", 360*k/r.scenario.Nodes), width: 1}
 		for _, s := range samples {
-			l.points = append(l.points, [2]float64{s.At.Seconds(), float64(s.Held[k])})
+			l.points = append(l.points, [2]float64{s.At, float64(s.Held[k])})
 		}
 		c.lines = append(c.lines, l)
 	}

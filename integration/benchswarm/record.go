@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
+	"github.com/shoal-p2p/shoal/integration/testbed"
 	"github.com/shoal-p2p/shoal/p2p/piece"
 	"github.com/shoal-p2p/shoal/p2p/swarmsim"
 )
@@ -32,6 +34,7 @@ func (r row) recording() (swarmsim.Recording, bool) {
 			Rate: rate, UpstreamRate: rate * min(1, s.Registry), Parallel: s.Parallel,
 			PieceSize: layout.PieceSize, RTT: simulatedRTT, Queue: simulatedQueue, Seed: 1,
 		},
+		Samples: r.outcome.samples,
 	}
 	for range s.Layers {
 		rec.Scenario.Blobs = append(rec.Scenario.Blobs, layout.Count())
@@ -49,9 +52,6 @@ func (r row) recording() (swarmsim.Recording, bool) {
 		}
 		rec.Scenario.Nodes = append(rec.Scenario.Nodes, n)
 		rec.Seconds = append(rec.Seconds, r.outcome.times[k].Seconds())
-	}
-	for _, p := range r.outcome.samples {
-		rec.Samples = append(rec.Samples, swarmsim.Sample{At: p.At.Seconds(), Held: p.Held})
 	}
 	return rec, true
 }
@@ -75,4 +75,37 @@ func (r row) simulated() (float64, error) {
 		}
 	}
 	return last / r.baseline.bound.Seconds(), nil
+}
+
+// watch samples how far the nodes are.
+func watch(ctx context.Context, c *testbed.Cluster, every time.Duration) (out []swarmsim.Sample) {
+	start := time.Now()
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		s := swarmsim.Sample{At: time.Since(start).Seconds(), Held: make([]int, len(c.Nodes))}
+		for k, n := range c.Nodes {
+			ask, cancel := context.WithTimeout(ctx, every)
+			status, err := n.Status(ask)
+			cancel()
+			if err != nil { // dead, frozen, or the run has ended
+				if len(out) > 0 {
+					s.Held[k] = out[len(out)-1].Held[k]
+				}
+				continue
+			}
+			for _, t := range status.Tasks {
+				s.Held[k] += t.Held
+			}
+		}
+		if ctx.Err() != nil {
+			return out
+		}
+		out = append(out, s)
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return out
+		}
+	}
 }

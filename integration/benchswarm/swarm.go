@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/shoal-p2p/shoal/integration/testbed"
+	"github.com/shoal-p2p/shoal/p2p/swarmsim"
 )
 
 // outcome is what a run of a swarm gave.
@@ -24,13 +23,7 @@ type outcome struct {
 	agent     int64           // largest resident set of an agent
 	super     int64           // resident set of the supernode at its peak
 	busy      float64         // share of the machine's processors in use
-	samples   []sample
-}
-
-// sample is how many pieces each node holds at a moment.
-type sample struct {
-	At   time.Duration
-	Held []int
+	samples   []swarmsim.Sample
 }
 
 func (c config) options(s scenario) testbed.Options {
@@ -70,6 +63,7 @@ func (c config) swarm(ctx context.Context, s scenario, bound time.Duration) (out
 		wg.Go(func() { out.samples = watch(running, cluster, c.sampleEvery) })
 	}
 	victim := cluster.Nodes[s.Nodes-1]
+	var died error
 	wg.Go(func() {
 		select {
 		case <-time.After(bound / 2):
@@ -82,15 +76,14 @@ func (c config) swarm(ctx context.Context, s scenario, bound time.Duration) (out
 		case s.Freeze:
 			victim.Agent.Freeze()
 		case s.KillSupernode:
-			v, _ := cluster.SupernodeMetric(ctx, "shoal_seed_bytes_total")
-			out.supernode = int64(v)
+			out.supernode, died = seeded(ctx, cluster)
 			cluster.Supernode.Kill()
 		}
 	})
 	out.times, err = c.pullAll(running, cluster, s, mirror)
 	stop()
 	wg.Wait()
-	if err != nil {
+	if err = errors.Join(err, died); err != nil {
 		return out, err
 	}
 
@@ -100,11 +93,9 @@ func (c config) swarm(ctx context.Context, s scenario, bound time.Duration) (out
 	}
 	out.upstream = cluster.Upstream.Sent()
 	if !s.KillSupernode {
-		v, err := cluster.SupernodeMetric(ctx, "shoal_seed_bytes_total")
-		if err != nil {
+		if out.supernode, err = seeded(ctx, cluster); err != nil {
 			return out, err
 		}
-		out.supernode = int64(v)
 		if out.super, err = cluster.Supernode.PeakMemory(); err != nil {
 			return out, err
 		}
@@ -130,9 +121,15 @@ func (c config) swarm(ctx context.Context, s scenario, bound time.Duration) (out
 		out.agent = max(out.agent, peak)
 	}
 	if c.keepLogs != "" {
-		err = keep(cluster, c.keepLogs)
+		err = keep(daemons, c.keepLogs)
 	}
 	return out, err
+}
+
+// seeded is how many bytes of pieces the supernode has sent.
+func seeded(ctx context.Context, c *testbed.Cluster) (int64, error) {
+	v, err := c.SupernodeMetric(ctx, "shoal_seed_bytes_total")
+	return int64(v), err
 }
 
 // pullAll pulls on all nodes, each at its time. The victim may fail.
@@ -168,65 +165,11 @@ func (c config) pullAll(ctx context.Context, cluster *testbed.Cluster, s scenari
 	return times, errors.Join(errs...)
 }
 
-// watch samples how far the nodes are.
-func watch(ctx context.Context, c *testbed.Cluster, every time.Duration) (out []sample) {
-	start := time.Now()
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		s := sample{At: time.Since(start), Held: make([]int, len(c.Nodes))}
-		for k, n := range c.Nodes {
-			ask, cancel := context.WithTimeout(ctx, every)
-			status, err := n.Status(ask)
-			cancel()
-			if err != nil { // dead, frozen, or the run has ended
-				if len(out) > 0 {
-					s.Held[k] = out[len(out)-1].Held[k]
-				}
-				continue
-			}
-			for _, t := range status.Tasks {
-				s.Held[k] += t.Held
-			}
-		}
-		if ctx.Err() != nil {
-			return out
-		}
-		out = append(out, s)
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return out
-		}
-	}
-}
-
-// procStat is the machine's processor time in ticks.
-type procStat struct{ busy, all int64 }
-
-func readProcStat() (p procStat) {
-	data, _ := os.ReadFile("/proc/stat")
-	line, _, _ := strings.Cut(string(data), "\n")
-	for i, f := range strings.Fields(line)[1:] {
-		v, _ := strconv.ParseInt(f, 10, 64)
-		p.all += v
-		if i != 3 && i != 4 { // idle, waiting for a disk
-			p.busy += v
-		}
-	}
-	return p
-}
-
-func busySince(p procStat) float64 {
-	now := readProcStat()
-	return float64(now.busy-p.busy) / float64(max(1, now.all-p.all))
-}
-
-func keep(c *testbed.Cluster, dir string) error {
+func keep(daemons []*testbed.Process, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for _, p := range append([]*testbed.Process{c.Supernode}, agents(c)...) {
+	for _, p := range daemons {
 		data, err := os.ReadFile(p.Log)
 		if err != nil {
 			return err
@@ -236,11 +179,4 @@ func keep(c *testbed.Cluster, dir string) error {
 		}
 	}
 	return nil
-}
-
-func agents(c *testbed.Cluster) (out []*testbed.Process) {
-	for _, n := range c.Nodes {
-		out = append(out, n.Agent)
-	}
-	return out
 }
