@@ -25,11 +25,11 @@ func (n *Node) serveStream(w http.ResponseWriter, r *http.Request) {
 }
 
 func (n *Node) welcome(s *stream, remote string, stop func()) error {
+	patient := time.AfterFunc(helloTimeout, stop)
+	defer patient.Stop()
 	if err := s.Send(n.hello()); err != nil {
 		return err
 	}
-	patient := time.AfterFunc(helloTimeout, stop)
-	defer patient.Stop()
 	h, err := s.receiveHello()
 	if err != nil {
 		return err

@@ -21,7 +21,8 @@
 //
 //   - No client gets a byte that was not verified: a piece from another node by
 //     its digest, a blob by its own. The last piece waits for the latter.
-//   - No peer is offered a piece that is not proven, unless the blob is whole.
+//   - No peer is offered a piece that is not proven, unless the blob is whole, or
+//     this node has read the piece itself while nobody names digests.
 //   - A byte that this node has read from the upstream is not read again while
 //     the store or memory can give it back.
 //   - Pieces in memory never exceed the budget. Every wait ends: with a context,

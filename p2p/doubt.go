@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"time"
 
 	"github.com/containerd/log"
 
@@ -54,15 +53,12 @@ func (t *task) settle(i int, d piece.Digest) {
 // upstream did. Callers hold n.mu.
 func (t *task) blame(i int, sum piece.Digest) {
 	c, ok := t.claims[i]
-	if !ok || c.sum == sum || sum == (piece.Digest{}) {
+	if !ok || c.sum == sum {
 		return
 	}
 	t.n.cfg.Metrics.PiecesRejected.WithLabelValues("digest").Inc()
 	log.L.WithField("blob", t.id).WithField("piece", i).WithField("node", c.node).Warn("dropping a neighbour that sent wrong bytes while the supernode was gone")
-	t.n.banned[c.node] = time.Now().Add(banFor)
-	if nb := t.n.neighbours[c.node]; nb != nil {
-		nb.stop()
-	}
+	t.n.ban(c.node)
 }
 
 // doubts reports whether something is in doubt.

@@ -93,8 +93,7 @@ func (n *Node) strike(nb *neighbour, t *task, i int, err error) {
 		return
 	}
 	entry.Warn("dropping a neighbour that sends bad pieces, or none")
-	n.banned[nb.id] = time.Now().Add(banFor)
-	nb.stop()
+	n.ban(nb.id)
 }
 
 type download struct {

@@ -189,7 +189,7 @@ func (n *Node) hearLeave(nb *neighbour, blob string) {
 	if n.cfg.Seed {
 		n.cfg.Tracker.Leave(nb.id, digest.Digest(blob))
 		if t := n.tasks[blob]; t != nil {
-			t.exit(nb)
+			t.replaceEntry(nb)
 		}
 	}
 }

@@ -85,7 +85,7 @@ func (n *Node) dropNeighbour(nb *neighbour) {
 	}
 	for _, t := range n.tasks {
 		delete(t.awaiting, nb)
-		t.exit(nb)
+		t.replaceEntry(nb)
 	}
 	if n.cfg.Tracker != nil {
 		n.cfg.Tracker.Gone(nb.id)
@@ -98,6 +98,14 @@ func (n *Node) dropNeighbour(nb *neighbour) {
 		}
 	}
 	n.pump()
+}
+
+// ban drops a node and keeps it away for a while. Callers hold n.mu.
+func (n *Node) ban(id string) {
+	n.banned[id] = time.Now().Add(banFor)
+	if nb := n.neighbours[id]; nb != nil {
+		nb.stop()
+	}
 }
 
 // meet makes a peer a neighbour for a blob. Callers hold n.mu.

@@ -90,8 +90,19 @@ func (nb *neighbour) bound() {
 func (nb *neighbour) share(blob string) {
 	if !nb.shares[blob] {
 		nb.shares[blob] = true
-		nb.n.snapshotDue(blob)
+		nb.owe(blob)
 	}
+}
+
+// owe makes the neighbour hear of the blob with the next report. A supernode of
+// a large swarm has no ear for all. Callers hold n.mu.
+func (nb *neighbour) owe(blob string) {
+	t := nb.n.tasks[blob]
+	if t == nil || nb.n.cfg.Seed || nb.due[blob] || nb.seed && !t.asksSeed() {
+		return
+	}
+	nb.due[blob] = true
+	nb.rouse()
 }
 
 var errStopped = errors.New("p2p: the stream was stopped")
@@ -127,14 +138,18 @@ func (nb *neighbour) speak(ctx context.Context, s *stream) error {
 	defer nb.stop()
 	timer := time.NewTimer(heartbeat)
 	defer timer.Stop()
+	unread := time.AfterFunc(goneAfter, nb.stop) // while something is being sent
+	unread.Stop()
 	for said := time.Now(); ; {
 		frames, next := nb.collect(time.Now())
 		if len(frames) > 0 || time.Since(said) >= heartbeat {
+			unread.Reset(goneAfter)
 			for batch := range batches(frames) {
 				if err := s.Send(&wire.Frames{Frames: batch}); err != nil {
 					return err
 				}
 			}
+			unread.Stop()
 			said = time.Now()
 		}
 		timer.Reset(next)
@@ -153,7 +168,7 @@ func batches(frames []*wire.Frame) iter.Seq[[]*wire.Frame] {
 		first, size := 0, 0
 		for i, f := range frames {
 			s := proto.Size(f)
-			if size+s > wire.MaxMessage/2 {
+			if size+s > wire.MaxMessage/2 || i-first == wire.MaxFrames {
 				if !yield(frames[first:i]) {
 					return
 				}
@@ -250,10 +265,9 @@ func (nb *neighbour) digestsFrom(t *task, told int) []*wire.Frame {
 
 // snapshotOf says what this node holds and wants. Callers hold n.mu.
 func (n *Node) snapshotOf(t *task) *wire.Frame {
-	want := n.picker.Wanted(t.id)
 	return &wire.Frame{Kind: &wire.Frame_Snapshot{Snapshot: &wire.Snapshot{
 		Blob: t.id, Size: t.layout.Size, PieceSize: t.layout.PieceSize,
-		Have: piece.Encode(n.picker.Offerable(t.id)), Want: piece.Encode(want),
+		Have: piece.Encode(n.picker.Offerable(t.id)), Want: piece.Encode(n.picker.Wanted(t.id)),
 		Peers:   uint32(max(len(t.peers), n.picker.Neighbours(t.id))),
 		Starved: t.starved(),
 	}}}
@@ -273,22 +287,17 @@ func (n *Node) reportEvery() time.Duration {
 // snapshotDue marks a blob as one whose neighbours have something to hear.
 // Callers hold n.mu.
 func (n *Node) snapshotDue(blob string) {
-	if n.cfg.Seed {
-		return
-	}
-	toSeed := n.tasks[blob].asksSeed()
 	for _, nb := range n.neighbours {
-		if nb.shares[blob] && !nb.due[blob] && (toSeed || !nb.seed) {
-			nb.due[blob] = true
-			nb.rouse()
+		if nb.shares[blob] {
+			nb.owe(blob)
 		}
 	}
 }
 
 // asksSeed reports whether the supernode must hear what the task holds and
-// wants: in a large swarm it has no ear for all.
+// wants. Callers hold n.mu.
 func (t *task) asksSeed() bool {
-	return t != nil && (t.entry || t.starved() || len(t.n.picker.Members(t.id)) == 0)
+	return t.entry || t.starved() || t.n.picker.Neighbours(t.id) == 0
 }
 
 // asksSeed reports whether the supernode must hear that this node is free.

@@ -48,10 +48,8 @@ const (
 	// lateAfter is how many times longer than it should a transfer may take
 	// before it gives its slot to the next: the other side is slow then, and
 	// this link idles. No more than maxLate do so at a time.
-	// A node that does not know its link yet must not crowd it.
-	lateAfter   = 2.5
-	soonestLate = 500 * time.Millisecond
-	maxLate     = 8
+	lateAfter = 2.5
+	maxLate   = 8
 )
 
 // tail is how many bytes before its end a transfer of length bytes gives its
@@ -63,9 +61,12 @@ func (p *pace) tail(m *meter, length int64) int64 {
 }
 
 // late is when a transfer of length bytes gives its slot to the next although
-// it is not done.
+// it is not done. A node that does not know its link yet must not crowd it.
 func (p *pace) late(m *meter, length int64) time.Duration {
-	return max(soonestLate, time.Duration(lateAfter*float64(p.slots)*float64(m.time(length))))
+	if m.best < 1 {
+		return slowest
+	}
+	return max(tick, time.Duration(lateAfter*float64(p.slots)*float64(m.time(length))))
 }
 
 // pieceTime is τ: how long one piece takes at the best rate seen. Callers hold

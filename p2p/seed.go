@@ -40,9 +40,9 @@ type Tracker interface {
 // starve: the rest of the swarm gets them from those.
 const maxEntries = 32
 
-// exit takes an agent out of those that the seed sends pieces to, and another in.
+// replaceEntry takes an agent out of those that the seed sends pieces to, and another in.
 // Callers hold n.mu.
-func (t *task) exit(nb *neighbour) {
+func (t *task) replaceEntry(nb *neighbour) {
 	if _, ok := t.entries[nb]; !ok {
 		return
 	}

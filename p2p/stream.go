@@ -3,6 +3,7 @@ package p2p
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -44,12 +45,7 @@ func (s *stream) Receive() (*wire.Frames, error) {
 	if err := (protodelim.UnmarshalOptions{MaxSize: wire.MaxMessage}).UnmarshalFrom(s.r, m); err != nil {
 		return nil, err
 	}
-	for _, f := range m.GetFrames() {
-		if err := wire.Check(f); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	return m, wire.Check(m)
 }
 
 // receiveHello waits for the first thing that is said.
@@ -59,7 +55,7 @@ func (s *stream) receiveHello() (*wire.Hello, error) {
 		return nil, err
 	}
 	if len(m.GetFrames()) != 1 || m.GetFrames()[0].GetHello() == nil {
-		return nil, fmt.Errorf("p2p: the stream does not open with hello")
+		return nil, errors.New("p2p: the stream does not open with hello")
 	}
 	return m.GetFrames()[0].GetHello(), nil
 }

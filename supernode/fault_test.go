@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-p2p/shoal/internal/oci"
@@ -26,15 +27,13 @@ func TestAFullStoreDoesNotStopThePull(t *testing.T) {
 }
 
 // acquainted waits until all agents know each other for their one blob.
-func acquainted(agents []*agent) {
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if !slices.ContainsFunc(agents, func(a *agent) bool {
+func acquainted(t *testing.T, agents ...*agent) {
+	assert.Eventually(t, func() bool {
+		return !slices.ContainsFunc(agents, func(a *agent) bool {
 			tasks := a.Status().Tasks
 			return len(tasks) != 1 || tasks[0].Peers < len(agents)-1
-		}) {
-			return
-		}
-	}
+		})
+	}, 10*time.Second, time.Millisecond)
 }
 
 func TestDeathOfTheSupernodeDoesNotStopAPull(t *testing.T) {
@@ -45,7 +44,7 @@ func TestDeathOfTheSupernodeDoesNotStopAPull(t *testing.T) {
 	defer release()
 	go func() {
 		<-reached
-		acquainted(agents)
+		acquainted(t, agents...)
 		s.super.stop()
 		release()
 	}()
@@ -70,7 +69,7 @@ func TestWrongBytesFromAPeerWhileTheSupernodeIsGoneReachNoClient(t *testing.T) {
 	defer release()
 	go func() {
 		<-reached
-		acquainted(append(honest, lying))
+		acquainted(t, lying, honest[0], honest[1])
 		gone.Store(true)
 		s.super.stop()
 		release()

@@ -44,7 +44,7 @@ func randomBlob(size int) []byte {
 // swarm is an upstream, a supernode and agents, all in this process on
 // loopback.
 type swarm struct {
-	t        *testing.T
+	t        testing.TB
 	upstream *p2ptest.Upstream
 	super    *process
 	store    *p2ptest.Store // the supernode's
@@ -60,13 +60,10 @@ type process struct {
 
 // serve runs a node and a server for it until stop is called. kill ends the
 // server first, as if the process had died.
-func serve(t *testing.T, addr string, handler http.Handler, run func(context.Context) error) *process {
+func serve(t testing.TB, addr string, handler http.Handler, run func(context.Context) error) *process {
 	l, err := net.Listen("tcp", addr)
 	require.NoError(t, err)
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
-	server := &http.Server{Handler: handler, Protocols: protocols}
+	server := &http.Server{Handler: handler, ConnContext: p2p.ConnContext}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = server.Serve(l) })
@@ -80,7 +77,7 @@ func serve(t *testing.T, addr string, handler http.Handler, run func(context.Con
 	return p
 }
 
-func newSwarm(t *testing.T) *swarm {
+func newSwarm(t testing.TB) *swarm {
 	s := &swarm{t: t, upstream: &p2ptest.Upstream{}, store: &p2ptest.Store{}, superAt: "127.0.0.1:0"}
 	s.startSupernode()
 	return s

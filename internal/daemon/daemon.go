@@ -47,8 +47,6 @@ const (
 	headerTimeout = 30 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 1 << 20
-	pingTimeout   = 5 * time.Second
-	maxStreams    = 4096
 )
 
 // Run serves until ctx ends or a signal comes. It returns nil after an orderly
@@ -125,20 +123,14 @@ func listen(servers []Server) ([]net.Listener, error) {
 	return listeners, nil
 }
 
-// newServer speaks HTTP/1.1, and HTTP/2 without TLS for streams.
 func newServer(s Server) *http.Server {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:           s.Handler,
 		ConnContext:       s.ConnContext,
 		ErrorLog:          stdlog.New(warnings{s.Name}, "", 0),
-		Protocols:         protocols,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingTimeout, PingTimeout: pingTimeout, MaxConcurrentStreams: maxStreams},
 	}
 }
 

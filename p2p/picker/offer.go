@@ -12,7 +12,7 @@ type Offer struct {
 // NextOffer picks what to offer now and takes a slot for it. ok is false if
 // every slot is busy or nobody free wants what this node may send.
 func (s *State) NextOffer() (o Offer, ok bool) {
-	if s.uploads >= s.slots {
+	if !s.CanOffer() {
 		return Offer{}, false
 	}
 	// First the neighbour, then the piece: were the rarest piece of all taken,
@@ -30,8 +30,7 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 	}
 	if ok {
 		s.uploads++
-		n, b := s.neighbours[o.Node], s.blobs[o.Blob]
-		v := n.view(b)
+		n, b, v := s.receiver(o)
 		v.want.remove(o.Piece)
 		v.sending.add(o.Piece)
 		if !v.have.has(o.Piece) && !v.sent.has(o.Piece) {
@@ -95,11 +94,7 @@ const (
 // Lost undoes an offer that was declined, ran out of time, or broke. It does
 // not give the slot back: see EndUpload.
 func (s *State) Lost(o Offer, why Reason) {
-	n, b := s.neighbours[o.Node], s.blobs[o.Blob]
-	if n == nil || b == nil {
-		return
-	}
-	v := n.view(b)
+	n, b, v := s.receiver(o)
 	if v == nil {
 		return
 	}
@@ -120,13 +115,19 @@ func (s *State) Lost(o Offer, why Reason) {
 
 // Delivered says that the piece of an offer has left for its receiver, whole.
 func (s *State) Delivered(o Offer) {
-	n, b := s.neighbours[o.Node], s.blobs[o.Blob]
-	if n == nil || b == nil {
-		return
-	}
-	if v := n.view(b); v != nil {
+	if _, _, v := s.receiver(o); v != nil {
 		v.sending.remove(o.Piece)
 	}
+}
+
+// receiver is whom an offer was made to; v is nil if it is no longer known for
+// the blob.
+func (s *State) receiver(o Offer) (n *neighbour, b *blob, v *view) {
+	n, b = s.neighbours[o.Node], s.blobs[o.Blob]
+	if n != nil && b != nil {
+		v = n.view(b)
+	}
+	return n, b, v
 }
 
 // EndUpload gives an upload slot back: the transfer is done, nearly done, or

@@ -226,7 +226,7 @@ const (
 	offerTimeout = 500 * time.Millisecond
 	uploadStall  = 2 * time.Second
 	slowest      = time.Second
-	soonest      = 500 * time.Millisecond
+	soonest      = 800 * time.Millisecond
 	lateAfter    = 2.5
 	maxLate      = 8
 )

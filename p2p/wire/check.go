@@ -15,6 +15,7 @@ const Version = 1
 // Limits on what a remote side may send.
 const (
 	MaxMessage   = 1 << 20 // bytes of frames sent at once
+	MaxFrames    = 1 << 14 // frames sent at once
 	MaxAnnounced = 4096    // blobs in one Announce
 	MaxPeers     = 256     // peers in one Task
 	MaxLabels    = 32
@@ -49,9 +50,22 @@ func CheckBlob(s string) error {
 	return nil
 }
 
-// Check says what is wrong with a frame that came from a remote side. A frame
-// of a kind that this version does not know is in order, and empty.
-func Check(f *Frame) error {
+// Check says what is wrong with what came from a remote side.
+func Check(m *Frames) error {
+	if n := len(m.GetFrames()); n > MaxFrames {
+		return fmt.Errorf("wire: %d frames at once are more than %d", n, MaxFrames)
+	}
+	for _, f := range m.GetFrames() {
+		if err := checkFrame(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkFrame says what is wrong with a frame. One of a kind that this version
+// does not know is in order, and empty.
+func checkFrame(f *Frame) error {
 	switch k := f.GetKind().(type) {
 	case *Frame_Hello:
 		return checkHello(k.Hello)

@@ -24,9 +24,11 @@ func TestCheckRefusesWhatIsOutOfBounds(t *testing.T) {
 		"status 200":        {Kind: &Frame_Failure{Failure: &Failure{Blob: blob, Status: 200}}},
 		"negative size":     {Kind: &Frame_Announce{Announce: &Announce{Blobs: []*Announce_Blob{{Digest: blob, Size: -1}}}}},
 	} {
-		require.Error(t, Check(f), name)
+		require.Error(t, Check(&Frames{Frames: []*Frame{f}}), name)
 	}
-	require.NoError(t, Check(&Frame{}), "a sign of life")
+	require.Error(t, Check(&Frames{Frames: make([]*Frame, MaxFrames+1)}))
+	require.NoError(t, Check(&Frames{}), "a sign of life")
+	require.NoError(t, Check(&Frames{Frames: []*Frame{{}}}), "a kind that a later version adds")
 }
 
 func FuzzCheck(f *testing.F) {
@@ -35,19 +37,21 @@ func FuzzCheck(f *testing.F) {
 		{Kind: &Frame_Snapshot{Snapshot: &Snapshot{Blob: blob, Size: 1, PieceSize: piece.MinSize, Have: []byte{1}}}},
 		{Kind: &Frame_Task{Task: &Task{Blob: blob, Size: 1, PieceSize: piece.MinSize}}},
 	} {
-		data, err := proto.Marshal(frame)
+		data, err := proto.Marshal(&Frames{Frames: []*Frame{frame}})
 		require.NoError(f, err)
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var frame Frame
-		if proto.Unmarshal(data, &frame) != nil || Check(&frame) != nil {
+		var said Frames
+		if proto.Unmarshal(data, &said) != nil || Check(&said) != nil {
 			return
 		}
-		if s := frame.GetSnapshot(); s != nil {
-			n := piece.Layout{Size: s.GetSize(), PieceSize: s.GetPieceSize()}.Count()
-			_, _ = piece.Decode(s.GetHave(), n)
-			_, _ = piece.Decode(s.GetWant(), n)
+		for _, frame := range said.GetFrames() {
+			if s := frame.GetSnapshot(); s != nil {
+				n := piece.Layout{Size: s.GetSize(), PieceSize: s.GetPieceSize()}.Count()
+				_, _ = piece.Decode(s.GetHave(), n)
+				_, _ = piece.Decode(s.GetWant(), n)
+			}
 		}
 	})
 }
