@@ -116,7 +116,9 @@ func (t *task) waitForNeed(ctx context.Context) (why need, err error) {
 func (t *task) nextRun() (r picker.Run, changed <-chan struct{}, ok bool) {
 	t.n.mu.Lock()
 	defer t.n.mu.Unlock()
-	r, ok = t.chooseRun()
+	if t.filling() { // it may have failed since it was asked
+		r, ok = t.chooseRun()
+	}
 	return r, t.changed, ok
 }
 
