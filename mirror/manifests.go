@@ -147,11 +147,18 @@ func (m *manifests) fetch(ctx context.Context, repo resolver.Repository, ref str
 		// Who came first may leave; the others still want it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 		defer cancel()
+		dgst, notDigest := digest.Parse(ref)
+		if notDigest == nil && m.grants.within(repo, grantFor, time.Now()) {
+			// The fetch before this one may have ended since the caller looked.
+			if kept := m.kept(ctx, dgst); kept != nil {
+				return kept, nil
+			}
+		}
 		got, err := m.resolver.Manifest(ctx, repo, ref, accept)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := digest.Parse(ref); err != nil {
+		if notDigest != nil {
 			m.saw(repo, ref, accept, got)
 		}
 		m.grants.give(repo, time.Now())
