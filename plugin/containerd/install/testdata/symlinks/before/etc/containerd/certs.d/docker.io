@@ -1,0 +1,1 @@
+../../../opt/site/hosts/docker.io
