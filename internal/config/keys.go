@@ -18,6 +18,7 @@ const (
 	Agent     = "agent"
 	Supernode = "supernode"
 	Up        = "up"
+	Install   = "install" // of a runtime's configuration
 )
 
 // Key is one setting.
@@ -46,7 +47,7 @@ var Keys = []Key{
 	{"advertise", String, "", "host:port at which agents find the supernode, for what it tells its operator; the host's name and the port of listen if empty", swarm},
 	{"supernodes", Strings, "", "host:port of the supernode; without one, blobs come from the upstream alone", []string{Agent}},
 
-	{"mirror.listen", String, "127.0.0.1:65001", "address of the registry mirror", mirror},
+	{"mirror.listen", String, "127.0.0.1:65001", "address of the registry mirror", []string{Agent, Up, Install}},
 	{"mirror.default_registry", String, "docker.io", "registry that is asked where a request names none", mirror},
 	{"mirror.stale_for", Duration, "24h", "how long a tag may be served as it last was while its registry cannot be reached", mirror},
 

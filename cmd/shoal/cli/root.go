@@ -33,6 +33,6 @@ and on every node:          shoal agent --supernodes HOST:8002`,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
-	root.AddCommand(newUp(), newSupernode(), newAgent(), newPull(), newStatus(), newVersion(), newDocs())
+	root.AddCommand(newUp(), newSupernode(), newAgent(), newPull(), newStatus(), newInstall(), newUninstall(), newVersion(), newDocs())
 	return root
 }
