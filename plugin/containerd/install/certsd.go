@@ -90,6 +90,8 @@ func (p *plan) hostsIn(dir, what string) error {
 		}
 		if len(hunks) == 0 {
 			p.note("%s names the mirror already and is left as it is.", path)
+		} else if tree, err := decodeTOML(text); err == nil && tree["host"] == nil && p.needsHost != "" {
+			p.note("%s had no [host] table, without which %s does not read it: what it says holds from now on.", path, p.needsHost)
 		}
 		return p.set(path, what, out, hunks, false)
 	}

@@ -25,6 +25,9 @@ func (p *plan) containerd(ctx context.Context, o Options) error {
 		return err
 	}
 	p.restart = "systemctl restart containerd"
+	if v.major < 2 {
+		p.needsHost = fmt.Sprintf("containerd %d.%d", v.major, v.minor)
+	}
 	if s.disabled() {
 		p.note("CRI is disabled in %s: Kubernetes does not pull with this containerd, and ctr needs --hosts-dir %s.", o.Config, certsDir)
 		return p.hosts([]string{certsDir})

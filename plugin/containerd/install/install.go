@@ -99,7 +99,7 @@ func apply(t *tree, m *manifest, changes []Change) error {
 		return fmt.Errorf("manifest of what is there now: %w; nothing was changed", err)
 	}
 	for _, c := range changes {
-		if err := put1(t, c); err != nil {
+		if err := c.make(t); err != nil {
 			return fmt.Errorf("%s: %w; run this again to complete it, or shoal uninstall containerd to undo it", c.Path, err)
 		}
 	}
@@ -114,15 +114,16 @@ func apply(t *tree, m *manifest, changes []Change) error {
 // beforeChange is for tests that stop half-way.
 var beforeChange func(path string)
 
-func put1(t *tree, c Change) error {
-	if c.After == nil {
-		return removeFile(t.at(c.Path))
-	}
+// make makes the change.
+func (c Change) make(t *tree) error {
 	if err := t.makeDirs(filepath.Dir(c.Path)); err != nil {
 		return err
 	}
 	if beforeChange != nil {
 		beforeChange(t.at(c.Path))
+	}
+	if c.After == nil {
+		return removeFile(t.at(c.Path))
 	}
 	return writeFile(t.at(c.Path), c.After, 0o644)
 }

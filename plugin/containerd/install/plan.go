@@ -18,6 +18,9 @@ type plan struct {
 	files      []planned
 	notes      []string
 	restart    string // if a file with a restart changes
+
+	// needsHost is a containerd, 1.x, that reads no hosts.toml without a host.
+	needsHost string
 }
 
 // planned is a file's content to be.

@@ -78,7 +78,7 @@ func (t *tree) takeBack(m *manifest, changes []Change, left []saved) error {
 		}
 	}
 	for _, c := range changes {
-		if err := put1(t, c); err != nil {
+		if err := c.make(t); err != nil {
 			return fmt.Errorf("%s: %w; run this again to complete it", c.Path, err)
 		}
 	}
