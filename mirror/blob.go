@@ -44,7 +44,8 @@ func (m *mirror) serveBlob(w http.ResponseWriter, r *http.Request, t target, sta
 	}
 	repo := t.repository(r)
 	origin := p2p.Origin{Registry: repo.Registry, Repository: repo.Name, Authorization: repo.Authorization}
-	c, err := m.cfg.Node.Open(r.Context(), t.digest, Source(m.cfg.Resolver, origin, t.digest))
+	source := func(dgst digest.Digest) p2p.Source { return Source(m.cfg.Resolver, origin, dgst) }
+	c, err := m.cfg.Node.Open(r.Context(), t.digest, source(t.digest))
 	if err != nil {
 		return err
 	}
@@ -54,6 +55,7 @@ func (m *mirror) serveBlob(w http.ResponseWriter, r *http.Request, t target, sta
 	if !ok {
 		return nil
 	}
+	m.ahead.begin(t.digest, s, source)
 	if err := c.Ready(r.Context(), s.offset); err != nil {
 		clearBlobHeaders(w.Header())
 		return err

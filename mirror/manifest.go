@@ -46,6 +46,7 @@ func (m *mirror) serveManifest(w http.ResponseWriter, r *http.Request, t target)
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
+	m.ahead.learn(r, got.MediaType, got.Body)
 	writePart(w, r, got.Body, etagOf(got.Digest))
 	return nil
 }

@@ -55,6 +55,7 @@ const maxURI = 16 << 10
 type mirror struct {
 	cfg       Config
 	manifests *manifests
+	ahead     *ahead
 }
 
 // New returns the handler of a mirror.
@@ -70,7 +71,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	cfg.StaleFor = cmp.Or(cfg.StaleFor, 24*time.Hour)
 	cfg.ClientStall = cmp.Or(cfg.ClientStall, 5*time.Minute)
-	return &mirror{cfg: cfg, manifests: newManifests(cfg)}, nil
+	return &mirror{cfg: cfg, manifests: newManifests(cfg), ahead: newAhead(cfg.Node)}, nil
 }
 
 func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {

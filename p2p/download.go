@@ -20,7 +20,7 @@ import (
 const (
 	// maxStrikes transfers that fail in a row cost a neighbour its place.
 	maxStrikes = 3
-	// chunk is how much is read or sent between looks at progress.
+	// chunk is how much is read between looks at progress.
 	chunk = 256 << 10
 )
 
@@ -35,7 +35,8 @@ func (n *Node) download(nb *neighbour, t *task, i int, b *buffer) {
 	length := int64(len(b.data))
 	n.mu.Lock()
 	d.stall = n.stallAfter(t.layout.PieceSize)
-	d.wake = wakeSize(n.pace.down.best)
+	d.rate = n.pace.down.best
+	d.slots = n.pace.slots
 	d.tail = n.pace.tail(&n.pace.down, length)
 	d.slot = n.holdSlot(n.pace.late(&n.pace.down, length), func() {
 		n.picker.EndDownload()
@@ -52,13 +53,13 @@ func (n *Node) download(nb *neighbour, t *task, i int, b *buffer) {
 	n.picker.Landed(t.id, i)
 	if errors.Is(err, errUnproven) && t.sharing() {
 		t.doubt(i, b, nb, sum)
-		t.fed = time.Now()
+		t.feed()
 		return
 	}
 	if err == nil {
 		nb.strikes = 0
 		if !nb.seed {
-			t.fed = time.Now()
+			t.feed()
 		}
 		t.accept(i, b, false)
 		return
@@ -93,6 +94,10 @@ func (n *Node) strike(nb *neighbour, t *task, i int, err error) {
 		return
 	}
 	entry.Warn("dropping a neighbour that sends bad pieces, or none")
+	if nb.seed { // nobody can stand in for it
+		nb.stop()
+		return
+	}
 	n.ban(nb.id)
 }
 
@@ -104,7 +109,8 @@ type download struct {
 	buf   *buffer
 	slot  *slot
 	stall time.Duration // how long nothing may come
-	wake  int           // bytes that are worth a wake-up
+	rate  float64       // of the link, in bytes per second
+	slots int           // transfers that share it
 	tail  int64         // bytes before the end at which the slot is given back
 }
 
@@ -117,7 +123,10 @@ func (d *download) fetch(ctx context.Context) (sum piece.Digest, err error) {
 	defer watchdog.Stop()
 
 	var conn net.Conn
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { conn = i.Conn }})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
+		conn = i.Conn
+		boundWindow(conn, d.rate, d.slots)
+	}})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.nb.addr+wire.PiecePath(d.t.id, d.i), nil)
 	if err != nil {
 		return sum, err
@@ -142,7 +151,7 @@ func (d *download) fetch(ctx context.Context) (sum piece.Digest, err error) {
 		if int64(next) > d.tail {
 			next -= int(d.tail)
 		}
-		wakeAfter(conn, min(next, d.wake))
+		wakeAfter(conn, min(next, wakeSize(d.rate, d.slots)))
 		got, err := resp.Body.Read(rest[:min(len(rest), chunk)])
 		if got > 0 {
 			watchdog.Reset(d.stall)

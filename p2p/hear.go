@@ -145,7 +145,7 @@ func (n *Node) hearOffer(nb *neighbour, o *wire.Offer) {
 	nb.saidFree = false // whoever offers takes us for busy until we say more
 	why := picker.Have
 	if t != nil && t.known && t.ingest != nil {
-		why = n.picker.Accept(t.id, i)
+		why = n.picker.Accept(t.id, i, nb.seed)
 	}
 	if why == picker.Accepted {
 		b := n.takeMemory(t.layout.Len(i), t.urgent(i))
@@ -178,7 +178,7 @@ func (n *Node) hearReject(nb *neighbour, r *wire.Reject) {
 		why = picker.Busy
 	}
 	n.picker.Lost(o, why)
-	n.picker.EndUpload()
+	n.picker.EndUpload(o)
 }
 
 func (n *Node) hearLeave(nb *neighbour, blob string) {

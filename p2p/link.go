@@ -80,7 +80,7 @@ func (n *Node) dropNeighbour(nb *neighbour) {
 	n.forgetPeer(nb.id)
 	for o := range n.offered {
 		if o.Node == nb.id && n.closeOffer(o) {
-			n.picker.EndUpload()
+			n.picker.EndUpload(o)
 		}
 	}
 	for _, t := range n.tasks {
@@ -185,7 +185,7 @@ func (n *Node) dial(ctx context.Context, addr string, registered func(*neighbour
 func (n *Node) forgetOffers(blob string) {
 	for o := range n.offered {
 		if o.Blob == blob && n.closeOffer(o) {
-			n.picker.EndUpload()
+			n.picker.EndUpload(o)
 		}
 	}
 }

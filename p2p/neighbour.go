@@ -28,6 +28,10 @@ const (
 	reportEvery  = 100 * time.Millisecond
 	reportPieces = 2
 	hurried      = 4
+	// The seed helps a node that gets nothing from peers for hungryAfter, or
+	// nothing of a blob for starvedAfter.
+	hungryAfter  = time.Second
+	starvedAfter = 10 * time.Second
 	// maxQueue bounds what waits to be said to one neighbour.
 	maxQueue = 8192
 )
@@ -274,9 +278,15 @@ func (n *Node) snapshotOf(t *task) *wire.Frame {
 }
 
 // starved reports whether no peer has sent anything for a while although the
-// node waits.
+// node waits. Of several blobs one may have to wait for its turn.
 func (t *task) starved() bool {
-	return t.filling() && time.Since(t.fed) > time.Second
+	return t.filling() && (time.Since(t.fed) > starvedAfter || time.Since(t.n.fed) > hungryAfter)
+}
+
+// feed says that a peer has sent a piece. Callers hold n.mu.
+func (t *task) feed() {
+	t.fed = time.Now()
+	t.n.fed = t.fed
 }
 
 // reportEvery is the time of some pieces. Callers hold n.mu.

@@ -64,6 +64,7 @@ type Node struct {
 	offered    map[picker.Offer]*offered
 	super      *neighbour // nil while there is none
 	superLost  time.Time
+	fed        time.Time // when a peer last sent a piece
 	pace       pace
 
 	// Digests of pieces that a seed remembers.

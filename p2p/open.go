@@ -61,6 +61,27 @@ func (n *Node) Open(ctx context.Context, dgst digest.Digest, src Source) (*Conte
 	return c, nil
 }
 
+// Begin starts the fill of a blob that somebody will soon [Node.Open], or joins
+// it, if the store keeps blobs and does not hold this one.
+func (n *Node) Begin(dgst digest.Digest, src Source) {
+	if !n.cfg.Store.Writes() {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.spawn(func() {
+		ctx, cancel := context.WithTimeout(n.ctx, openTimeout)
+		defer cancel()
+		if b, err := n.cfg.Store.Open(ctx, dgst); err == nil {
+			_ = b.Close()
+			return
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		_, _ = n.fill(dgst, src) // who asks for the blob learns what is wrong
+	})
+}
+
 // obtain returns the task for a blob out of the store, or its fill.
 func (n *Node) obtain(ctx context.Context, dgst digest.Digest, src Source) (*task, error) {
 	n.mu.Lock()

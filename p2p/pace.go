@@ -15,6 +15,7 @@ type pace struct {
 	at       time.Time // when the meters were read
 	up, down meter
 	trip     time.Duration // how long the other side takes to answer
+	least    time.Duration // the same, at best of late
 	piece    int64         // size of the pieces of the newest blob
 	slots    int
 	overdue  int // transfers that have given their slot away
@@ -48,8 +49,8 @@ const (
 	// lateAfter is how many times longer than it should a transfer may take
 	// before it gives its slot to the next: the other side is slow then, and
 	// this link idles. No more than maxLate do so at a time.
-	lateAfter = 2.5
-	maxLate   = 8
+	lateAfter = 2
+	maxLate   = 4
 )
 
 // tail is how many bytes before its end a transfer of length bytes gives its
@@ -83,10 +84,11 @@ func (n *Node) stallAfter(size int64) time.Duration {
 // observeTrip learns how long an answer takes. Callers hold n.mu.
 func (n *Node) observeTrip(d time.Duration) {
 	if n.pace.trip == 0 {
-		n.pace.trip = d
+		n.pace.trip, n.pace.least = d, d
 		return
 	}
 	n.pace.trip += (d - n.pace.trip) / 8
+	n.pace.least = min(d, n.pace.least+(d-n.pace.least)/256)
 }
 
 // adapt learns the link's rates and sets the number of slots. Callers hold n.mu.
@@ -96,7 +98,7 @@ func (n *Node) adapt(now time.Time) {
 		n.pace.down.read(n.downloaded.Load(), d)
 	}
 	n.pace.at = now
-	n.pace.slots = picker.Slots(n.pace.trip.Seconds() / n.pieceTime(n.pace.piece).Seconds())
+	n.pace.slots = picker.Slots(n.pace.least.Seconds() / n.pieceTime(n.pace.piece).Seconds())
 	n.picker.SetSlots(n.pace.slots)
 	n.slotsChanged()
 	n.pump()
@@ -162,7 +164,7 @@ func newLimiter(bytesPerSecond int64) limiter {
 	if bytesPerSecond == 0 {
 		return limiter{}
 	}
-	return limiter{rate.NewLimiter(rate.Limit(bytesPerSecond), max(chunk, int(bytesPerSecond/10)))}
+	return limiter{rate.NewLimiter(rate.Limit(bytesPerSecond), max(portion, int(bytesPerSecond/10)))}
 }
 
 func (l limiter) wait(ctx context.Context, n int) error {

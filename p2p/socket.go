@@ -17,6 +17,14 @@ const (
 	leastBacklog = 64 << 10
 	// mostShare of one connection is what Linux grants by default.
 	mostShare = 208 << 10
+	// What all senders together may have on their way to this node: what passes
+	// in backlogTime, or more on a slow link, where a late wake-up must not let it
+	// idle. The sender's buffer does not bound that: Linux adds up to 64 KiB.
+	// Of one connection it is a few packets at least.
+	windowTime  = 0.025     // seconds, on a slow link
+	slowWindow  = 128 << 10 // at most, there
+	leastWindow = 8 << 10
+	mostWindow  = 64 << 20
 	// A reader is woken when wakeTime of the link's rate has arrived, within
 	// bounds: one wake-up for every few packets costs more than all the rest.
 	wakeTime   = 0.004 // seconds
@@ -41,20 +49,47 @@ func holdUnsent(ctx context.Context, rate float64, slots int) {
 	}
 }
 
-// wakeSize is how many bytes are worth a wake-up on a link of rate bytes per
-// second.
-func wakeSize(rate float64) int { return int(min(max(rate*wakeTime, leastAwake), mostAwake)) }
+// windowSize is how many bytes a sender may have on its way, one of slots on a
+// link of rate bytes per second.
+func windowSize(rate float64, slots int) float64 {
+	return max(leastWindow, max(rate*backlogTime, min(rate*windowTime, slowWindow))/float64(slots))
+}
+
+// boundWindow lets a sender have no more on its way to c, or what passes in two
+// round trips.
+func boundWindow(c net.Conn, rate float64, slots int) {
+	if rate <= 0 {
+		return
+	}
+	control(c, func(fd int) {
+		size := windowSize(rate, slots)
+		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			size = max(size, 2*rate*float64(info.Min_rtt)/1e6)
+		}
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP, int(min(size, mostWindow)))
+	})
+}
+
+// wakeSize is how many bytes are worth a wake-up on one of slots connections, on a
+// link of rate bytes per second.
+func wakeSize(rate float64, slots int) int {
+	return int(min(max(rate*wakeTime, leastAwake), mostAwake, windowSize(rate, slots)/2))
+}
 
 // wakeAfter lets readers of c sleep until size bytes have arrived.
 func wakeAfter(c net.Conn, size int) { setOption(c, unix.SO_RCVLOWAT, size) }
 
-// setOption is an optimisation: what cannot be tuned works all the same.
 func setOption(c net.Conn, option, value int) {
+	control(c, func(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, value) })
+}
+
+// control is for optimisations: what cannot be tuned works all the same.
+func control(c net.Conn, tune func(fd int)) {
 	s, ok := c.(syscall.Conn)
 	if !ok {
 		return
 	}
 	if raw, err := s.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, value) })
+		_ = raw.Control(func(fd uintptr) { tune(int(fd)) })
 	}
 }

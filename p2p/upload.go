@@ -17,8 +17,10 @@ const (
 	// offerTimeout is how long an offered piece is held for a neighbour that
 	// does not answer.
 	offerTimeout = 500 * time.Millisecond
-	// uploadStall is how long a neighbour may take nothing of a piece.
-	uploadStall = 2 * time.Second
+	// uploadStall is how long a neighbour may take for a portion of a piece:
+	// it may be slow, and share its link between many.
+	uploadStall = 5 * time.Second
+	portion     = 64 << 10
 )
 
 // pump makes all offers that can be made now. Callers hold n.mu.
@@ -60,7 +62,7 @@ func (n *Node) offerTimedOut(o picker.Offer, at time.Time) {
 	}
 	delete(n.offered, o)
 	n.picker.Lost(o, picker.Busy)
-	n.picker.EndUpload()
+	n.picker.EndUpload(o)
 	n.pump()
 }
 
@@ -91,14 +93,14 @@ func (n *Node) servePiece(w http.ResponseWriter, r *http.Request) {
 	default: // lost by who stores it
 		t.lose(i)
 		n.picker.Lost(o, picker.Busy)
-		n.picker.EndUpload()
+		n.picker.EndUpload(o)
 		n.mu.Unlock()
 		http.Error(w, "the piece is no longer here", http.StatusConflict)
 		return
 	}
 	t.used = time.Now()
 	u.slot = n.holdSlot(n.pace.late(&n.pace.up, length), func() {
-		n.picker.EndUpload()
+		n.picker.EndUpload(o)
 		n.pump()
 	})
 	holdUnsent(r.Context(), n.pace.up.best, n.pace.slots)
@@ -138,7 +140,7 @@ func (u *upload) send(ctx context.Context, w http.ResponseWriter) error {
 	h.Set("Content-Length", strconv.FormatInt(u.length, 10))
 	control := http.NewResponseController(w)
 	for off := int64(0); off < u.length; {
-		size := min(chunk, u.length-off)
+		size := min(portion, u.length-off)
 		if rest := u.length - u.tail - off; rest > 0 {
 			size = min(size, rest)
 		} else {

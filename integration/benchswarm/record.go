@@ -17,6 +17,8 @@ const (
 	simulatedRTT   = 500 * time.Microsecond
 	simulatedQueue = 64 << 10
 	payload        = 0.93
+	// begunAhead are the layers that the mirror begins before they are asked for.
+	begunAhead = 2
 )
 
 // recording describes a run to the simulator. It has no supernode that dies, and
@@ -31,7 +33,7 @@ func (r row) recording() (swarmsim.Recording, bool) {
 	rec := swarmsim.Recording{
 		Note: "measured by benchswarm: " + s.About,
 		Scenario: swarmsim.Scenario{
-			Rate: rate, UpstreamRate: rate * min(1, s.Registry), Parallel: s.Parallel,
+			Rate: rate, UpstreamRate: rate * min(1, s.Registry), Parallel: s.Parallel + begunAhead,
 			PieceSize: layout.PieceSize, RTT: simulatedRTT, Queue: simulatedQueue, Seed: 1,
 		},
 		Samples: r.outcome.samples,

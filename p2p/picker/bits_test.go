@@ -101,6 +101,6 @@ func TestOffersAndSnapshotsDoNotAllocate(t *testing.T) {
 		o, ok := s.NextOffer()
 		require.True(t, ok)
 		s.Lost(o, Busy)
-		s.EndUpload()
+		s.EndUpload(o)
 	}))
 }

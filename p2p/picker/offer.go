@@ -17,20 +17,16 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 	}
 	// First the neighbour, then the piece: were the rarest piece of all taken,
 	// who fell behind would be served last, and fall further behind.
-	nodes := 0
-	for _, n := range s.nodeOrder {
-		if !n.free || n.quiet {
-			continue
-		}
-		if p, found := s.rarest(n); found {
-			if nodes++; s.rand.IntN(nodes) == 0 {
-				o, ok = p, true
-			}
-		}
+	o, ok = s.choose(func(n *neighbour) bool { return n.free })
+	if !ok && s.seed {
+		// What a seed sends nobody else has: its link must not idle while peers
+		// fill each other's slots.
+		o, ok = s.choose(func(n *neighbour) bool { return n.uploads == 0 && !n.declined })
 	}
 	if ok {
-		s.uploads++
 		n, b, v := s.receiver(o)
+		s.uploads++
+		n.uploads++
 		v.want.remove(o.Piece)
 		v.sending.add(o.Piece)
 		if !v.have.has(o.Piece) && !v.sent.has(o.Piece) {
@@ -38,6 +34,23 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 			b.copies[o.Piece]++
 		}
 		n.free = false // until it says so again
+	}
+	return o, ok
+}
+
+// choose picks one of the neighbours for which may holds, with equal chance, and
+// the piece for it.
+func (s *State) choose(may func(*neighbour) bool) (o Offer, ok bool) {
+	nodes := 0
+	for _, n := range s.nodeOrder {
+		if n.quiet || !may(n) {
+			continue
+		}
+		if p, found := s.rarest(n); found {
+			if nodes++; s.rand.IntN(nodes) == 0 {
+				o, ok = p, true
+			}
+		}
 	}
 	return o, ok
 }
@@ -99,6 +112,7 @@ func (s *State) Lost(o Offer, why Reason) {
 		return
 	}
 	v.sending.remove(o.Piece)
+	n.declined = why == Busy
 	if why == Have {
 		// The next snapshot tells whether it holds it; until then nobody
 		// offers it again.
@@ -130,18 +144,28 @@ func (s *State) receiver(o Offer) (n *neighbour, b *blob, v *view) {
 	return n, b, v
 }
 
-// EndUpload gives an upload slot back: the transfer is done, nearly done, or
-// will not be.
-func (s *State) EndUpload() { s.uploads-- }
+// EndUpload gives the upload slot of an offer back: the transfer is done, nearly
+// done, or will not be.
+func (s *State) EndUpload(o Offer) {
+	s.uploads--
+	if n := s.neighbours[o.Node]; n != nil && n.uploads > 0 { // it may be another than it was
+		n.uploads--
+	}
+}
 
 // Accept decides on a piece that is offered to this node. If it is accepted, a
-// download slot is taken and the piece is in flight until Landed.
-func (s *State) Accept(blobID string, i int) Reason {
+// download slot is taken and the piece is in flight until Landed. For the seed
+// there is one slot more: nobody else can send what it sends.
+func (s *State) Accept(blobID string, i int, fromSeed bool) Reason {
 	b := s.blobs[blobID]
 	if b == nil || i >= b.pieces || !b.want.Test(uint(i)) {
 		return Have
 	}
-	if s.downloads >= s.slots {
+	slots := s.slots
+	if fromSeed {
+		slots++
+	}
+	if s.downloads >= slots {
 		return Busy
 	}
 	s.downloads++
@@ -178,15 +202,15 @@ func (s *State) Free() bool { return s.downloads < s.slots }
 // while the next is agreed upon; with more than needed, a piece takes longer
 // until it can be passed on.
 const (
-	MinSlots = 2
-	MaxSlots = 4
+	MinSlots = 4
+	MaxSlots = 8
 )
 
 // Slots returns how many slots a node needs where agreeing on a transfer takes
 // trips times as long as a piece takes to pass the link alone: what is under way
 // must outlast what is being agreed upon.
 func Slots(trips float64) int {
-	if !(trips < 1) { // NaN is neither
+	if !(trips < 2) { // NaN is neither
 		return MaxSlots
 	}
 	return min(max(1+int(math.Ceil(4*trips)), MinSlots), MaxSlots)

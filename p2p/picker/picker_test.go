@@ -47,7 +47,7 @@ func TestSenderOffersTheRarestPieceToAFreeNeighbour(t *testing.T) {
 	_, ok = s.NextOffer()
 	require.False(t, ok, "the one upload slot is taken")
 
-	s.EndUpload()
+	s.EndUpload(o)
 	o, ok = s.NextOffer()
 	require.True(t, ok)
 	require.Equal(t, "z", o.Node)
@@ -64,7 +64,7 @@ func TestSeedSendsAgainOnlyWhatNoLivePeerCouldSend(t *testing.T) {
 	}
 	first, ok := s.NextOffer()
 	require.True(t, ok)
-	s.EndUpload()
+	s.EndUpload(first)
 
 	_, ok = s.NextOffer()
 	require.False(t, ok, "the first peer can send it")
@@ -116,15 +116,15 @@ func TestReceiverTakesOnePieceAtATimeAndNoneTwice(t *testing.T) {
 	s.SetSlots(1)
 	s.AddBlob("b", 3)
 	s.Want("b", set(3, 0, 1))
-	require.Equal(t, Have, s.Accept("b", 2), "outside the window")
-	require.Equal(t, Have, s.Accept("b", 77))
-	require.Equal(t, Have, s.Accept("other", 0))
-	require.Equal(t, Accepted, s.Accept("b", 0))
+	require.Equal(t, Have, s.Accept("b", 2, false), "outside the window")
+	require.Equal(t, Have, s.Accept("b", 77, false))
+	require.Equal(t, Have, s.Accept("other", 0, false))
+	require.Equal(t, Accepted, s.Accept("b", 0, false))
 	require.False(t, s.Free())
-	require.Equal(t, Busy, s.Accept("b", 1))
-	require.Equal(t, Have, s.Accept("b", 0), "on its way")
+	require.Equal(t, Busy, s.Accept("b", 1, false))
+	require.Equal(t, Have, s.Accept("b", 0, false), "on its way")
 	s.EndDownload()
-	require.Equal(t, Accepted, s.Accept("b", 1))
+	require.Equal(t, Accepted, s.Accept("b", 1, false))
 	s.Want("b", set(3, 0, 1, 2))
 	require.True(t, s.Wanted("b").Equal(set(3, 2)), "what is in flight is not asked for")
 	s.Landed("b", 0)
@@ -141,7 +141,7 @@ func TestADeclinedOfferIsNotForgotten(t *testing.T) {
 	s.Observe("x", "b", Snapshot{Have: set(1), Want: set(1, 0)})
 	o, _ := s.NextOffer()
 	s.Lost(o, Busy)
-	s.EndUpload()
+	s.EndUpload(o)
 	_, ok := s.NextOffer()
 	require.False(t, ok, "it is busy until it says otherwise")
 	s.SetFree("x", true)
@@ -150,17 +150,48 @@ func TestADeclinedOfferIsNotForgotten(t *testing.T) {
 }
 
 func TestSlotsGrowWithTheTripAndBoundBothDirections(t *testing.T) {
-	for trips, slots := range map[float64]int{0: MinSlots, math.NaN(): MaxSlots, 0.05: MinSlots, 0.4: 3, 0.6: MaxSlots, 50: MaxSlots, math.Inf(1): MaxSlots} {
+	for trips, slots := range map[float64]int{0: MinSlots, math.NaN(): MaxSlots, 0.7: MinSlots, 1: 5, 1.6: MaxSlots, 50: MaxSlots, math.Inf(1): MaxSlots} {
 		require.Equal(t, slots, Slots(trips), "%v trips", trips)
 	}
 	s := New(false, source())
-	s.AddBlob("b", 9)
-	s.Want("b", piece.Full(9))
+	s.AddBlob("b", 10)
+	s.Want("b", piece.Full(10))
 	for n := 1; n <= MaxSlots; n++ {
 		s.SetSlots(n)
-		require.Equal(t, Accepted, s.Accept("b", n))
-		require.Equal(t, Busy, s.Accept("b", 8))
+		require.Equal(t, Accepted, s.Accept("b", n, false))
+		require.Equal(t, Busy, s.Accept("b", 9, false))
 	}
+}
+
+func TestTheSeedNeedsNoFreeSlot(t *testing.T) {
+	s := New(true, source())
+	s.AddBlob("b", 4)
+	s.HoldAll("b")
+	s.AddNeighbour("x")
+	s.Observe("x", "b", Snapshot{Have: set(4), Want: piece.Full(4)})
+	first, ok := s.NextOffer()
+	require.True(t, ok, "x has not said that it is free")
+	_, ok = s.NextOffer()
+	require.False(t, ok, "one at a time")
+	s.EndUpload(first)
+	second, ok := s.NextOffer()
+	require.True(t, ok)
+	s.EndUpload(second)
+	s.Lost(second, Busy)
+	_, ok = s.NextOffer()
+	require.False(t, ok, "it has just declined")
+	s.SetFree("x", false)
+	_, ok = s.NextOffer()
+	require.True(t, ok)
+
+	x := New(false, source())
+	x.AddBlob("b", 4)
+	x.Want("b", piece.Full(4))
+	x.SetSlots(1)
+	require.Equal(t, Accepted, x.Accept("b", 0, false))
+	require.Equal(t, Busy, x.Accept("b", 1, false))
+	require.Equal(t, Accepted, x.Accept("b", 1, true))
+	require.Equal(t, Busy, x.Accept("b", 2, true))
 }
 
 func TestWhoFellBehindIsServedLikeTheOthers(t *testing.T) {
@@ -181,7 +212,7 @@ func TestWhoFellBehindIsServedLikeTheOthers(t *testing.T) {
 		o, ok := s.NextOffer()
 		require.True(t, ok)
 		served[o.Node]++
-		s.EndUpload()
+		s.EndUpload(o)
 		s.Lost(o, Busy)
 	}
 	require.Greater(t, served["behind"], 60, "%v", served)
@@ -198,7 +229,7 @@ func TestAnOldSnapshotDoesNotUndoAnOffer(t *testing.T) {
 	s.SetFree("x", true)
 	o, ok := s.NextOffer()
 	require.True(t, ok)
-	s.EndUpload()
+	s.EndUpload(o)
 	s.Observe("x", "b", Snapshot{Have: set(1), Want: set(1, 0)}) // said before it heard the offer
 	s.SetFree("x", true)
 	s.SetFree("y", true)
@@ -259,7 +290,7 @@ func TestCopiesNeverDrift(t *testing.T) {
 			case 4:
 				s.SetFree(id, true)
 				if o, ok := s.NextOffer(); ok {
-					s.EndUpload()
+					s.EndUpload(o)
 					s.Lost(o, rapid.SampledFrom([]Reason{Accepted, Have, Busy}).Draw(t, "reason"))
 				}
 			case 5:
@@ -313,10 +344,10 @@ func TestASwarmFinishesInLittleMoreThanOneRoundPerPiece(t *testing.T) {
 				if !ok {
 					break
 				}
-				all[i].EndUpload()
+				all[i].EndUpload(o)
 				var to int
 				_, _ = fmt.Sscanf(o.Node, "node%d", &to)
-				if why := all[to].Accept("b", o.Piece); why != Accepted {
+				if why := all[to].Accept("b", o.Piece, i == nodes); why != Accepted {
 					all[i].Lost(o, why)
 					continue
 				}

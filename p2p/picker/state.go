@@ -28,11 +28,13 @@ type State struct {
 }
 
 type neighbour struct {
-	id    string
-	free  bool   // would take a piece
-	quiet bool   // not heard of for a while
-	views []view // by the slot of the blob
-	first [1]view
+	id       string
+	free     bool   // would take a piece
+	quiet    bool   // not heard of for a while
+	uploads  int    // slots that transfers to it hold
+	declined bool   // the last offer, and has said nothing since
+	views    []view // by the slot of the blob
+	first    [1]view
 }
 
 // view returns the view of a blob, nil if there is none.
@@ -190,6 +192,7 @@ func (s *State) Observe(id, blobID string, snap Snapshot) {
 		v = &n.views[b.slot]
 		*v = newView(b.pieces)
 	}
+	n.declined = false
 	v.lonely, v.starved = snap.Lonely, snap.Starved
 	have, want := words(snap.Have.Words()), words(snap.Want.Words())
 	for k, held := range v.have {
@@ -230,7 +233,7 @@ func (s *State) Forget(id, blobID string) {
 // SetFree says whether a neighbour would take a piece now.
 func (s *State) SetFree(id string, free bool) {
 	if n := s.neighbours[id]; n != nil {
-		n.free = free
+		n.free, n.declined = free, false
 	}
 }
 

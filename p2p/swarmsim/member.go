@@ -51,7 +51,7 @@ func (n *node) forget(l *link) {
 	n.picker.RemoveNeighbour(l.to.id)
 	for i := len(n.offers) - 1; i >= 0; i-- {
 		if o := n.offers[i]; o.l == l && n.close(o) {
-			n.picker.EndUpload()
+			n.picker.EndUpload(o.Offer)
 		}
 	}
 	if n.lonely() {

@@ -29,8 +29,10 @@ type node struct {
 	missing   int           // pieces
 	arrived   bool
 	finish    time.Duration
+	fed       time.Duration // when a peer last sent a piece
 
 	trip    time.Duration // from an offer to the request, as seen
+	least   time.Duration // the same, at best of late
 	slots   int
 	overdue int // transfers that have given their slot away
 
@@ -93,7 +95,7 @@ func (n *node) lonely() bool {
 
 // starved reports whether no peer has sent anything for a while.
 func (n *node) starved(b *blob) bool {
-	return b.open && n.s.now-b.fed > starvedAfter
+	return b.open && (n.s.now-b.fed > starvedAfter || n.s.now-n.fed > hungryAfter)
 }
 
 // rewindow asks for the pieces that are needed next.
@@ -107,6 +109,7 @@ func (n *node) rewindow() {
 	for ; n.opened < len(n.blobs) && open < n.s.sc.Parallel; n.opened++ {
 		b := n.blobs[n.opened]
 		b.open, b.fed = true, n.s.now
+		n.fed = max(n.fed, b.fed)
 		open++
 	}
 	for _, b := range n.blobs[:n.opened] {
@@ -147,7 +150,7 @@ func (n *node) look() {
 			n.tell(b)
 		}
 	}
-	n.slots = picker.Slots(n.trip.Seconds() / n.pieceTime.Seconds())
+	n.slots = picker.Slots(n.least.Seconds() / n.pieceTime.Seconds())
 	n.picker.SetSlots(n.slots)
 	n.slotsChanged()
 	n.pump()
@@ -170,6 +173,7 @@ func (n *node) tail(rate float64) float64 {
 type slot struct {
 	n           *node
 	up          bool
+	offer       picker.Offer // if up
 	given, over bool
 	late        bool
 }
@@ -194,7 +198,7 @@ func (sl *slot) release() {
 	case sl.given:
 	case sl.up:
 		sl.given = true
-		n.picker.EndUpload()
+		n.picker.EndUpload(sl.offer)
 		n.pump()
 	default:
 		sl.given = true
@@ -219,14 +223,15 @@ const (
 	heartbeat    = 250 * time.Millisecond
 	quietAfter   = time.Second
 	goneAfter    = 5 * time.Second
-	starvedAfter = time.Second
+	hungryAfter  = time.Second
+	starvedAfter = 10 * time.Second
 	reportEvery  = 100 * time.Millisecond
 	reportPieces = 2
 	hurried      = 4
 	offerTimeout = 500 * time.Millisecond
-	uploadStall  = 2 * time.Second
+	uploadStall  = 5 * time.Second
 	slowest      = time.Second
 	soonest      = 800 * time.Millisecond
-	lateAfter    = 2.5
-	maxLate      = 8
+	lateAfter    = 2
+	maxLate      = 4
 )

@@ -49,7 +49,7 @@ func (n *node) hearOffer(o *offer) {
 	}
 	back := o.l.back
 	back.saidFree = false // who offers takes the node for busy until it says more
-	why := n.picker.Accept(o.Blob, o.Piece)
+	why := n.picker.Accept(o.Blob, o.Piece, o.from.seed)
 	switch why {
 	case picker.Accepted:
 		o.b.word = nil
@@ -71,7 +71,7 @@ func (n *node) hearReject(o *offer, why picker.Reason) {
 	}
 	n.listen() // what came before
 	n.picker.Lost(o.Offer, why)
-	n.picker.EndUpload()
+	n.picker.EndUpload(o.Offer)
 	n.pump()
 }
 
@@ -88,7 +88,7 @@ type transfer struct {
 
 // fetch asks for an accepted piece.
 func (s *sim) fetch(o *offer) {
-	t := &transfer{offer: o, s: s, size: float64(s.sc.PieceSize), up: slot{n: o.from, up: true}, down: slot{n: o.to}}
+	t := &transfer{offer: o, s: s, size: float64(s.sc.PieceSize), up: slot{n: o.from, up: true, offer: o.Offer}, down: slot{n: o.to}}
 	o.from.transfers, o.to.transfers = append(o.from.transfers, t), append(o.to.transfers, t)
 	t.down.hold(o.to.down)
 	if o.from.silent {
@@ -113,9 +113,10 @@ func (t *transfer) send() {
 // observeTrip learns how long an answer takes.
 func (n *node) observeTrip(d time.Duration) {
 	if n.trip == 0 {
-		n.trip = d
+		n.trip, n.least = d, d
 	}
 	n.trip += (d - n.trip) / 8
+	n.least = min(d, n.least+(d-n.least)/256)
 }
 
 // moved gives the slots back when a transfer is nearly done, so that the next
@@ -156,7 +157,7 @@ func (t *transfer) land() {
 	t.down.end()
 	t.receiverDone()
 	if !t.from.seed {
-		t.b.fed = t.s.now
+		t.b.fed, t.to.fed = t.s.now, t.s.now
 	}
 	t.to.hold(t.b, t.Piece)
 }
