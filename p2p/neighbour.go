@@ -280,7 +280,8 @@ func (n *Node) snapshotOf(t *task) *wire.Frame {
 // starved reports whether no peer has sent anything for a while although the
 // node waits. Of several blobs one may have to wait for its turn.
 func (t *task) starved() bool {
-	return t.filling() && (time.Since(t.fed) > starvedAfter || time.Since(t.n.fed) > hungryAfter)
+	hungry := time.Since(t.n.fed) > hungryAfter && time.Since(t.started) > hungryAfter
+	return t.filling() && (hungry || time.Since(t.fed) > starvedAfter)
 }
 
 // feed says that a peer has sent a piece. Callers hold n.mu.
