@@ -277,11 +277,11 @@ func (n *Node) snapshotOf(t *task) *wire.Frame {
 	}}}
 }
 
-// starved reports whether no peer has sent anything for a while although the
-// node waits. Of several blobs one may have to wait for its turn.
+// starved reports whether no peer has sent anything for a while, nor is about to.
+// Of several blobs one may have to wait for its turn.
 func (t *task) starved() bool {
 	hungry := time.Since(t.n.fed) > hungryAfter && time.Since(t.started) > hungryAfter
-	return t.filling() && (hungry || time.Since(t.fed) > starvedAfter)
+	return t.filling() && t.n.picker.Free() && (hungry || time.Since(t.fed) > starvedAfter)
 }
 
 // feed says that a peer has sent a piece. Callers hold n.mu.

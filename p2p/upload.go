@@ -100,6 +100,9 @@ func (n *Node) servePiece(w http.ResponseWriter, r *http.Request) {
 	}
 	t.used = time.Now()
 	u.slot = n.holdSlot(n.pace.late(&n.pace.up, length), func() {
+		if u.slot.late {
+			n.picker.Late(o)
+		}
 		n.picker.EndUpload(o)
 		n.pump()
 	})

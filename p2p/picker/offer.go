@@ -29,10 +29,7 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 		n.uploads++
 		v.want.remove(o.Piece)
 		v.sending.add(o.Piece)
-		if !v.have.has(o.Piece) && !v.sent.has(o.Piece) {
-			v.sent.add(o.Piece)
-			b.copies[o.Piece]++
-		}
+		b.sent(v, o.Piece)
 		n.free = false // until it says so again
 	}
 	return o, ok
@@ -118,19 +115,43 @@ func (s *State) Lost(o Offer, why Reason) {
 		// offers it again.
 		return
 	}
-	if v.sent.has(o.Piece) {
-		v.sent.remove(o.Piece)
-		if !v.have.has(o.Piece) && !n.quiet {
-			b.copies[o.Piece]--
-		}
-	}
+	s.unsent(n, b, v, o.Piece)
 	v.want.add(o.Piece)
+}
+
+// Late says that the piece of an offer takes long to arrive. Nobody can count on
+// its receiver to pass it on.
+func (s *State) Late(o Offer) {
+	if n, b, v := s.receiver(o); v != nil {
+		s.unsent(n, b, v, o.Piece)
+	}
 }
 
 // Delivered says that the piece of an offer has left for its receiver, whole.
 func (s *State) Delivered(o Offer) {
-	if _, _, v := s.receiver(o); v != nil {
+	if n, b, v := s.receiver(o); v != nil {
 		v.sending.remove(o.Piece)
+		if !n.quiet {
+			b.sent(v, o.Piece)
+		}
+	}
+}
+
+// sent counts a copy that a neighbour is going to have.
+func (b *blob) sent(v *view, i int) {
+	if !v.have.has(i) && !v.sent.has(i) {
+		v.sent.add(i)
+		b.copies[i]++
+	}
+}
+
+// unsent takes that back.
+func (s *State) unsent(n *neighbour, b *blob, v *view, i int) {
+	if v.sent.has(i) {
+		v.sent.remove(i)
+		if !v.have.has(i) && !n.quiet {
+			b.copies[i]--
+		}
 	}
 }
 

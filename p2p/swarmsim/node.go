@@ -95,7 +95,7 @@ func (n *node) lonely() bool {
 
 // starved reports whether no peer has sent anything for a while.
 func (n *node) starved(b *blob) bool {
-	return b.open && (n.s.now-b.fed > starvedAfter || n.s.now-n.fed > hungryAfter)
+	return b.open && n.picker.Free() && (n.s.now-b.fed > starvedAfter || n.s.now-n.fed > hungryAfter)
 }
 
 // rewindow asks for the pieces that are needed next.
@@ -198,6 +198,9 @@ func (sl *slot) release() {
 	case sl.given:
 	case sl.up:
 		sl.given = true
+		if sl.late {
+			n.picker.Late(sl.offer)
+		}
 		n.picker.EndUpload(sl.offer)
 		n.pump()
 	default:
