@@ -1,6 +1,9 @@
 package picker
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Offer is a piece held out to a neighbour. It occupies an upload slot.
 type Offer struct {
@@ -17,11 +20,16 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 	}
 	// First the neighbour, then the piece: were the rarest piece of all taken,
 	// who fell behind would be served last, and fall further behind.
-	o, ok = s.choose(func(n *neighbour) bool { return n.free })
-	if !ok && s.seed {
-		// What a seed sends nobody else has: its link must not idle while peers
-		// fill each other's slots.
-		o, ok = s.choose(func(n *neighbour) bool { return n.uploads == 0 && !n.declined })
+	if s.seed {
+		// What a seed sends nobody else has: it goes to who passes it on soon, and
+		// the seed's link must not idle while peers fill each other's slots.
+		o, ok = s.choose(func(n *neighbour) bool { return n.free && !n.slow() })
+		if !ok {
+			o, ok = s.choose(func(n *neighbour) bool { return n.uploads == 0 && !n.declined && !n.slow() })
+		}
+	}
+	if !ok {
+		o, ok = s.choose(func(n *neighbour) bool { return n.free })
 	}
 	if ok {
 		n, b, v := s.receiver(o)
@@ -108,7 +116,7 @@ func (s *State) Lost(o Offer, why Reason) {
 	if v == nil {
 		return
 	}
-	v.sending.remove(o.Piece)
+	n.over(v, o)
 	n.declined = why == Busy
 	if why == Have {
 		// The next snapshot tells whether it holds it; until then nobody
@@ -124,13 +132,23 @@ func (s *State) Lost(o Offer, why Reason) {
 func (s *State) Late(o Offer) {
 	if n, b, v := s.receiver(o); v != nil {
 		s.unsent(n, b, v, o.Piece)
+		n.late = append(n.late, o)
 	}
+}
+
+// slow reports whether something takes long to arrive at the neighbour.
+func (n *neighbour) slow() bool { return len(n.late) > 0 }
+
+// over says that an offer to the neighbour is no longer under way.
+func (n *neighbour) over(v *view, o Offer) {
+	v.sending.remove(o.Piece)
+	n.late = slices.DeleteFunc(n.late, func(l Offer) bool { return l == o })
 }
 
 // Delivered says that the piece of an offer has left for its receiver, whole.
 func (s *State) Delivered(o Offer) {
 	if n, b, v := s.receiver(o); v != nil {
-		v.sending.remove(o.Piece)
+		n.over(v, o)
 		if !n.quiet {
 			b.sent(v, o.Piece)
 		}

@@ -194,6 +194,40 @@ func TestTheSeedNeedsNoFreeSlot(t *testing.T) {
 	require.Equal(t, Busy, x.Accept("b", 2, true))
 }
 
+func TestTheSeedDoesNotWaitForASlowReceiver(t *testing.T) {
+	s := New(true, source())
+	s.AddBlob("b", 2)
+	s.Hold("b", 0)
+	s.AddNeighbour("slow")
+	s.SetFree("slow", true)
+	s.Observe("slow", "b", Snapshot{Have: set(2), Want: set(2, 0, 1)})
+	o, ok := s.NextOffer()
+	require.True(t, ok)
+	require.Equal(t, 1, s.Copies("b", 0))
+
+	s.AddNeighbour("fast")
+	s.SetFree("fast", true)
+	s.Observe("fast", "b", Snapshot{Have: set(2), Want: set(2, 0, 1)})
+	_, ok = s.NextOffer()
+	require.False(t, ok, "the first one is going to have it")
+	s.Late(o)
+	s.EndUpload(o)
+	require.Zero(t, s.Copies("b", 0))
+	again, ok := s.NextOffer()
+	require.True(t, ok)
+	require.Equal(t, Offer{"fast", "b", 0}, again)
+	s.EndUpload(again)
+
+	s.Hold("b", 1)
+	s.SetFree("slow", true)
+	s.SetFree("fast", true)
+	next, ok := s.NextOffer()
+	require.True(t, ok)
+	require.Equal(t, "fast", next.Node, "something is still under way to the other")
+	s.Delivered(o)
+	require.Equal(t, 2, s.Copies("b", 0))
+}
+
 func TestWhoFellBehindIsServedLikeTheOthers(t *testing.T) {
 	s := New(false, source())
 	s.AddBlob("b", 8)

@@ -29,11 +29,12 @@ type State struct {
 
 type neighbour struct {
 	id       string
-	free     bool   // would take a piece
-	quiet    bool   // not heard of for a while
-	uploads  int    // slots that transfers to it hold
-	declined bool   // the last offer, and has said nothing since
-	views    []view // by the slot of the blob
+	free     bool    // would take a piece
+	quiet    bool    // not heard of for a while
+	uploads  int     // slots that transfers to it hold
+	declined bool    // the last offer, and has said nothing since
+	late     []Offer // under way to it for long
+	views    []view  // by the slot of the blob
 	first    [1]view
 }
 
