@@ -37,7 +37,7 @@ func TestTheNextLayersAreBegunAhead(t *testing.T) {
 		return which
 	}
 	require.Equal(t, http.StatusOK, f.get(manifest).StatusCode)
-	require.Equal(t, http.StatusOK, f.get(blobPath(layers[0]), "Range", "bytes=900-").StatusCode)
+	require.Equal(t, http.StatusPartialContent, f.get(blobPath(layers[0]), "Range", "bytes=900-").StatusCode)
 	require.Never(t, func() bool { return len(held()) > 1 }, 100*time.Millisecond, 10*time.Millisecond,
 		"neither a manifest nor a part of a layer means that all is wanted")
 
