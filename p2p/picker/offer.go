@@ -18,8 +18,6 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 	if !s.CanOffer() {
 		return Offer{}, false
 	}
-	// First the neighbour, then the piece: were the rarest piece of all taken,
-	// who fell behind would be served last, and fall further behind.
 	if s.seed {
 		// What a seed sends nobody else has: it goes to who passes it on soon, and
 		// the seed's link must not idle while peers fill each other's slots.
@@ -44,7 +42,8 @@ func (s *State) NextOffer() (o Offer, ok bool) {
 }
 
 // choose picks one of the neighbours for which may holds, with equal chance, and
-// the piece for it.
+// then the piece for it: were the rarest piece of all picked first, who fell
+// behind would be served last, and fall further behind.
 func (s *State) choose(may func(*neighbour) bool) (o Offer, ok bool) {
 	nodes := 0
 	for _, n := range s.nodeOrder {
@@ -112,11 +111,11 @@ const (
 // Lost undoes an offer that was declined, ran out of time, or broke. It does
 // not give the slot back: see EndUpload.
 func (s *State) Lost(o Offer, why Reason) {
+	s.over(o)
 	n, b, v := s.receiver(o)
 	if v == nil {
 		return
 	}
-	n.over(v, o)
 	n.declined = why == Busy
 	if why == Have {
 		// The next snapshot tells whether it holds it; until then nobody
@@ -139,19 +138,23 @@ func (s *State) Late(o Offer) {
 // slow reports whether something takes long to arrive at the neighbour.
 func (n *neighbour) slow() bool { return len(n.late) > 0 }
 
-// over says that an offer to the neighbour is no longer under way.
-func (n *neighbour) over(v *view, o Offer) {
-	v.sending.remove(o.Piece)
-	n.late = slices.DeleteFunc(n.late, func(l Offer) bool { return l == o })
+// over says that an offer is no longer under way, even if its receiver or its blob
+// has been forgotten meanwhile.
+func (s *State) over(o Offer) {
+	n, _, v := s.receiver(o)
+	if n != nil {
+		n.late = slices.DeleteFunc(n.late, func(l Offer) bool { return l == o })
+	}
+	if v != nil {
+		v.sending.remove(o.Piece)
+	}
 }
 
 // Delivered says that the piece of an offer has left for its receiver, whole.
 func (s *State) Delivered(o Offer) {
-	if n, b, v := s.receiver(o); v != nil {
-		n.over(v, o)
-		if !n.quiet {
-			b.sent(v, o.Piece)
-		}
+	s.over(o)
+	if n, b, v := s.receiver(o); v != nil && !n.quiet {
+		b.sent(v, o.Piece)
 	}
 }
 

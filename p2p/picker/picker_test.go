@@ -226,6 +226,12 @@ func TestTheSeedDoesNotWaitForASlowReceiver(t *testing.T) {
 	require.Equal(t, "fast", next.Node, "something is still under way to the other")
 	s.Delivered(o)
 	require.Equal(t, 2, s.Copies("b", 0))
+
+	s.EndUpload(next)
+	s.Late(next)
+	s.RemoveBlob("b")
+	s.Delivered(next)
+	require.False(t, s.neighbours["fast"].slow(), "nothing is under way any more")
 }
 
 func TestWhoFellBehindIsServedLikeTheOthers(t *testing.T) {
