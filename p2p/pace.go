@@ -164,7 +164,7 @@ func newLimiter(bytesPerSecond int64) limiter {
 	if bytesPerSecond == 0 {
 		return limiter{}
 	}
-	return limiter{rate.NewLimiter(rate.Limit(bytesPerSecond), max(portion, int(bytesPerSecond/10)))}
+	return limiter{rate.NewLimiter(rate.Limit(bytesPerSecond), max(chunk, int(bytesPerSecond/10)))}
 }
 
 func (l limiter) wait(ctx context.Context, n int) error {
