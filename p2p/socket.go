@@ -20,11 +20,13 @@ const (
 	// What all senders together may have on their way to this node: what passes
 	// in backlogTime, or more on a slow link, where a late wake-up must not let it
 	// idle. The sender's buffer does not bound that: Linux adds up to 64 KiB.
-	// Of one connection it is a few packets at least.
 	windowTime  = 0.025     // seconds, on a slow link
 	slowWindow  = 128 << 10 // at most, there
-	leastWindow = 8 << 10
+	leastWindow = 8 << 10   // of one connection
 	mostWindow  = 64 << 20
+	// leastPackets must fit into a window: with less TCP waits for timers, the
+	// link looks slower than it is, and the next window would be smaller still.
+	leastPackets = 4
 	// A reader is woken when wakeTime of the link's rate has arrived, within
 	// bounds: one wake-up for every few packets costs more than all the rest.
 	wakeTime   = 0.004 // seconds
@@ -55,17 +57,18 @@ func windowSize(rate float64, slots int) float64 {
 	return max(leastWindow, max(rate*backlogTime, min(rate*windowTime, slowWindow))/float64(slots))
 }
 
-// boundWindow lets a sender have no more on its way to c, or what passes in two
-// round trips.
+// boundWindow lets a sender have no more on its way to c, if that is enough for a
+// few packets and for two round trips.
 func boundWindow(c net.Conn, rate float64, slots int) {
 	if rate <= 0 {
 		return
 	}
 	control(c, func(fd int) {
-		size := windowSize(rate, slots)
-		if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			size = max(size, 2*rate*float64(info.Min_rtt)/1e6)
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			return
 		}
+		size := max(windowSize(rate, slots), leastPackets*float64(info.Advmss), 2*rate*float64(info.Min_rtt)/1e6)
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP, int(min(size, mostWindow)))
 	})
 }
