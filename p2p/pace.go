@@ -49,7 +49,7 @@ const (
 	// lateAfter is how many times longer than it should a transfer may take
 	// before it gives its slot to the next: the other side is slow then, and
 	// this link idles. No more than maxLate do so at a time.
-	lateAfter = 2
+	lateAfter = 3
 	maxLate   = 4
 )
 

@@ -235,6 +235,6 @@ const (
 	uploadStall  = 5 * time.Second
 	slowest      = time.Second
 	soonest      = 800 * time.Millisecond
-	lateAfter    = 2
+	lateAfter    = 3
 	maxLate      = 4
 )
