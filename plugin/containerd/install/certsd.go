@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 const defaultDir = "_default"
@@ -59,12 +58,8 @@ func (p *plan) allRegistries(folders []string, found [][]string) error {
 // registry puts the mirror into the folder of one registry.
 func (p *plan) registry(registry string, folders []string, found [][]string) error {
 	what := registry + " comes through the mirror"
-	names := []string{registry}
-	if i := strings.LastIndexByte(registry, ':'); i > 0 { // containerd looks for both, for this one first
-		names = []string{registry[:i] + "_" + registry[i+1:] + "_", registry}
-	}
 	for i, f := range folders {
-		for _, name := range names {
+		for _, name := range foldersOf(registry) {
 			if slices.Contains(found[i], name) {
 				return p.hostsIn(filepath.Join(f, name), what)
 			}
