@@ -24,10 +24,11 @@ type Status struct {
 
 // StoreInfo says where blobs are kept.
 type StoreInfo struct {
-	Kind      string `json:"kind"`
-	Dir       string `json:"dir,omitempty"`
-	Address   string `json:"address,omitempty"`
-	Namespace string `json:"namespace,omitempty"`
+	Kind        string `json:"kind"`
+	Dir         string `json:"dir,omitempty"`
+	Address     string `json:"address,omitempty"`
+	Namespace   string `json:"namespace,omitempty"`
+	ContentPath string `json:"contentPath,omitempty"`
 }
 
 const statusPath = "/api/v1/status"

@@ -57,7 +57,7 @@ func runAgent(cmd *cobra.Command, cfg *config.Config) error {
 
 func storeInfo(cfg *config.Config) StoreInfo {
 	if cfg.StoreKind == "containerd" {
-		return StoreInfo{Kind: cfg.StoreKind, Address: cfg.ContainerdAddress, Namespace: cfg.ContainerdNamespace}
+		return StoreInfo{Kind: cfg.StoreKind, Address: cfg.ContainerdAddress, Namespace: cfg.ContainerdNamespace, ContentPath: cfg.ContainerdContentPath}
 	}
 	return StoreInfo{Kind: "local", Dir: cfg.StoreDir}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -9,13 +10,21 @@ import (
 )
 
 // Main runs the command line and returns the exit code: 0, or 1 after an error,
-// which stands on standard error.
+// which stands on standard error, or what an [exit] says.
 func Main() int {
-	if err := New().ExecuteContext(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, "shoal:", err)
-		return 1
+	err := New().ExecuteContext(context.Background())
+	if err == nil {
+		return 0
 	}
-	return 0
+	code := 1
+	var e *exit
+	if errors.As(err, &e) {
+		if code = e.code; e.error == nil {
+			return code
+		}
+	}
+	fmt.Fprintln(os.Stderr, "shoal:", err)
+	return code
 }
 
 // New returns the root command.
@@ -33,6 +42,6 @@ and on every node:          shoal agent --supernodes HOST:8002`,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
-	root.AddCommand(newUp(), newSupernode(), newAgent(), newPull(), newStatus(), newInstall(), newUninstall(), newVersion(), newDocs())
+	root.AddCommand(newUp(), newSupernode(), newAgent(), newPull(), newStatus(), newDoctor(), newInstall(), newUninstall(), newVersion(), newDocs())
 	return root
 }
