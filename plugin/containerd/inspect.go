@@ -26,6 +26,10 @@ type Namespace struct {
 // Describe asks containerd what it is.
 func (s *Store) Describe(ctx context.Context) (Description, error) {
 	ctx = namespaces.WithNamespace(ctx, s.cfg.Namespace)
+	names, err := s.client.NamespaceService().List(ctx)
+	if err != nil {
+		return Description{}, s.explain("namespaces cannot be listed", err)
+	}
 	v, err := s.client.Version(ctx)
 	if err != nil {
 		return Description{}, s.explain("no answer", err)
@@ -37,10 +41,6 @@ func (s *Store) Describe(ctx context.Context) (Description, error) {
 	}
 	for _, p := range stores.Plugins {
 		d.ContentPath = p.Exports["root"]
-	}
-	names, err := s.client.NamespaceService().List(ctx)
-	if err != nil {
-		return d, s.explain("namespaces cannot be listed", err)
 	}
 	for _, name := range names {
 		images, err := s.client.ImageService().List(namespaces.WithNamespace(ctx, name))
