@@ -64,7 +64,7 @@ func spaceOf(dir string) (space, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return space{}, err
 	}
-	block := int64(st.Bsize)
+	block := int64(st.Bsize) //nolint:unconvert // narrower on some machines
 	return space{int64(st.Bavail) * block, int64(st.Blocks) * block, int64(st.Ffree), int64(st.Files)}, nil
 }
 
