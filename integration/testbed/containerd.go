@@ -26,12 +26,13 @@ func (n *Node) program(name string) string {
 	return filepath.Join(n.c.o.Containerd, name)
 }
 
-func (n *Node) certs() string { return filepath.Join(n.dir, "certs.d") }
+// Certs is the folder of its hosts.toml files.
+func (n *Node) Certs() string { return filepath.Join(n.dir, "certs.d") }
 
 // writeConfig writes containerd's configuration and the hosts.toml that sends
 // its pulls to the mirror.
 func (n *Node) writeConfig() (file string, err error) {
-	hosts := filepath.Join(n.certs(), Registry)
+	hosts := filepath.Join(n.Certs(), Registry)
 	if err := os.MkdirAll(hosts, 0o755); err != nil {
 		return "", err
 	}
@@ -91,7 +92,7 @@ func (n *Node) Ctr(ctx context.Context, args ...string) (string, error) {
 
 // Pull pulls an image with ctr, through the mirror as hosts.toml says.
 func (n *Node) Pull(ctx context.Context, image string, more ...string) error {
-	args := append([]string{"images", "pull", "--hosts-dir", n.certs()}, more...)
+	args := append([]string{"images", "pull", "--hosts-dir", n.Certs()}, more...)
 	_, err := n.Ctr(ctx, append(args, image)...)
 	return err
 }
