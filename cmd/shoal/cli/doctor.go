@@ -67,7 +67,7 @@ failed, 1 if one did, 2 if doctor was called wrongly.`,
 	flags := cmd.Flags()
 	config.AddFlags(flags, config.Agent)
 	for _, name := range []string{
-		"data-dir", "mirror-default-registry", "mirror-stale-for", "store-max-bytes", "peer-labels", "peer-upload-rate",
+		"mirror-default-registry", "mirror-stale-for", "store-max-bytes", "peer-labels", "peer-upload-rate",
 		"peer-download-rate", "memory-pieces", "admin-pprof", "shutdown-grace", "log-level", "log-format", "log-path",
 	} {
 		_ = flags.MarkHidden(name) // nothing that is checked

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -46,22 +48,32 @@ func (n *node) checkContainerd(ctx context.Context) answer {
 	}
 	if err != nil {
 		n.daemon = containerd.Description{}
-		a := fail("%s (containerd.address) does not answer: %s", addr, why(err))
-		if f, e := os.OpenFile(addr, os.O_WRONLY, 0); errors.Is(e, fs.ErrPermission) {
-			err = fs.ErrPermission
-			a = fail("%s (containerd.address): %s", addr, why(err))
-		} else if e == nil {
-			_ = f.Close()
-		}
+		a, err := n.silent(ctx, addr, err)
 		if !n.storesInContainerd() {
 			a.status = Warning
-		}
-		if errdefs.IsUnavailable(err) || errdefs.IsDeadlineExceeded(err) {
-			a = a.do("systemctl restart containerd").do("and see what it says: journalctl -u containerd")
 		}
 		return asRoot(a, err)
 	}
 	return judgeVersion(n.daemon.Version, addr)
+}
+
+// silent says why a containerd whose socket is there does not answer.
+func (n *node) silent(ctx context.Context, addr string, err error) (answer, error) {
+	conn, e := (&net.Dialer{Timeout: time.Second}).DialContext(context.WithoutCancel(ctx), "unix", addr)
+	reason := why(err)
+	switch {
+	case errors.Is(e, fs.ErrPermission):
+		return fail("%s (containerd.address): %s", addr, why(e)), e
+	case e != nil:
+		reason, err = why(e), e
+	case errdefs.IsUnavailable(err) || errdefs.IsDeadlineExceeded(err) || ctx.Err() != nil:
+		reason = "it takes connections and does not answer"
+	}
+	if conn != nil {
+		_ = conn.Close()
+	}
+	return fail("%s (containerd.address): %s", addr, reason).
+		do("systemctl restart containerd").do("and see what it says: journalctl -u containerd"), err
 }
 
 var knownVersion = regexp.MustCompile(`^v?(1\.[67]|2\.\d+)\.`)

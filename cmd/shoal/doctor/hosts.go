@@ -163,6 +163,9 @@ func judgeHosts(r *install.Reading, named, others []install.Hosts, m mirrorOf) a
 		route := m.route(h)
 		if route.through {
 			through = append(through, h.Registry)
+			if filepath.Base(h.Dir) == everywhere {
+				through = append(through, everywhere)
+			}
 		}
 		if route.problem == "" {
 			continue
@@ -203,8 +206,7 @@ func (m mirrorOf) mentions(h install.Hosts) bool {
 
 // comes says which registries come through the mirror.
 func comes(through []string) string {
-	through = slices.Clone(through)
-	slices.Sort(through)
+	through = slices.Sorted(slices.Values(unique(through)))
 	i := slices.Index(through, everywhere)
 	switch {
 	case i < 0:

@@ -232,7 +232,8 @@ func TestHosts(t *testing.T) {
 	is(t, all(install.Hosts{Registry: "_default", Dir: "/certs/_default", Server: ours}), Warning, "nowhere to fall back")
 	is(t, all(install.Hosts{Registry: "_default", Dir: "/certs/_default", Ignored: "it is not valid TOML"}), Failure, "not valid TOML")
 
-	is(t, named(dir("quay.io", ours)), OK)
+	is(t, named(dir("quay.io", ours)), OK, "quay.io; other")
+	is(t, named(install.Hosts{Registry: "quay.io", Dir: "/certs/_default", Hosts: host(ours)}), OK, "quay.io and all that have no folder")
 	is(t, named(dir("quay.io", other)), Failure)
 	is(t, named(install.Hosts{Registry: "quay.io"}), Failure, "quay.io: there is no hosts.toml", "--registry quay.io")
 	is(t, judgeHosts(r, []install.Hosts{dir("quay.io", other)}, []install.Hosts{dir("_default", ours)}, m), Failure, "quay.io")
@@ -300,4 +301,5 @@ func TestErrorsInPlainWords(t *testing.T) {
 	require.Equal(t, "no answer in time", why(context.DeadlineExceeded))
 	require.Equal(t, "permission denied", why(fs.ErrPermission))
 	require.Equal(t, "boo", why(errors.New("boo")))
+	require.Equal(t, `Get "https://cdn.example/x?…": 403`, why(errors.New(`Get "https://cdn.example/x?Signature=secret&a=b": 403`)))
 }

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -72,9 +73,9 @@ func (n *node) tryContainerd(ctx context.Context, p *probe) error {
 	p.refused = map[string]string{}
 	local := addresses()
 	for host, reason := range t.Refused {
-		p.refused[host] = reason
+		p.refused[host] = plain(reason)
 		if isMirror(host, n.Config.MirrorListen, local) {
-			p.mirrorRefused = reason
+			p.mirrorRefused = plain(reason)
 		}
 	}
 	for host, bytes := range t.From {
@@ -108,13 +109,8 @@ func judgeFailedProbe(p probe, err error, late bool, patience time.Duration) ans
 	if late {
 		a = fail("%s was not pulled within %v", p.image, patience).do("give it more time: --timeout %v", 4*patience)
 	}
-	hosts := make([]string, 0, len(p.refused))
-	for h := range p.refused {
-		hosts = append(hosts, h)
-	}
-	slices.Sort(hosts)
-	for _, h := range hosts {
-		a = a.do("%s said: %s", h, p.refused[h])
+	for _, h := range slices.Sorted(maps.Keys(p.refused)) {
+		a.detail += fmt.Sprintf("; %s said: %s", h, p.refused[h])
 	}
 	return a.do("see what the agent's log says of it, and whether the image exists and may be read by you")
 }

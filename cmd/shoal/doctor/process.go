@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"syscall"
 	"time"
 
@@ -98,9 +99,17 @@ func why(err error) string {
 		return "there is no route to it"
 	case errors.Is(err, fs.ErrPermission):
 		return "permission denied"
+	case errors.Is(err, fs.ErrNotExist):
+		return "it does not exist"
 	}
-	return err.Error()
+	return plain(err.Error())
 }
+
+var queries = regexp.MustCompile(`\?[^\s"]+`)
+
+// plain takes out the queries of URLs: those of a registry's storage grant
+// access.
+func plain(s string) string { return queries.ReplaceAllString(s, "?…") }
 
 // asRoot is the step for who may not look.
 func asRoot(a answer, err error) answer {
