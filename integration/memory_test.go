@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-p2p/shoal/internal/freeport"
 	"github.com/stretchr/testify/require"
 )
 
@@ -64,7 +65,8 @@ func newStream(t *testing.T, sizes ...int64) *stream {
 // daemons runs a supernode and an agent with its own store on loopback.
 func daemons(t *testing.T, plainHTTP string, agentFlags ...string) (mirror string, agent int) {
 	dir := t.TempDir()
-	port := freePorts(t, 4)
+	port, err := freeport.Addrs(4)
+	require.NoError(t, err)
 	run := func(args ...string) int {
 		cmd := exec.Command("../bin/shoal", append(args, "--plain-http", plainHTTP)...)
 		log, err := os.Create(filepath.Join(dir, args[0]+".log"))
@@ -97,16 +99,6 @@ func daemons(t *testing.T, plainHTTP string, agentFlags ...string) (mirror strin
 		return err == nil && strings.Contains(string(body), `"connected":true`)
 	}, 20*time.Second, 20*time.Millisecond)
 	return port[0], agent
-}
-
-func freePorts(t *testing.T, n int) (ports []string) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		ports = append(ports, l.Addr().String())
-	}
-	return ports
 }
 
 func peakMemory(t *testing.T, pid int) float64 {

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+
+	"github.com/shoal-p2p/shoal/internal/freeport"
 )
 
 // manifests compares how many requests for one manifest, by digest, Shoal and
@@ -94,7 +96,7 @@ func (b *bench) wrk(ctx context.Context, url string) (float64, error) {
 // registry starts a docker-registry, a cache of that at host remote if there is
 // one.
 func (g *group) registry(ctx context.Context, remote string) (host string, err error) {
-	port, err := freePorts(1)
+	port, err := freeport.Addrs(1)
 	if err != nil {
 		return "", err
 	}

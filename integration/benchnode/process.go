@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -69,7 +68,9 @@ func (g *group) said() []byte {
 	var all [][]byte
 	for _, name := range logs {
 		text, _ := os.ReadFile(name)
-		all = append(all, bytes.TrimSpace(text))
+		if text = bytes.TrimSpace(text); len(text) > 0 {
+			all = append(all, text)
+		}
 	}
 	return bytes.Join(all, []byte("\n"))
 }
@@ -83,17 +84,4 @@ func get(ctx context.Context, url string) ([]byte, error) {
 		return nil, err
 	}
 	return do(req, http.StatusOK)
-}
-
-func freePorts(n int) ([]string, error) {
-	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		out = append(out, l.Addr().String())
-	}
-	return out, nil
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/shoal-p2p/shoal/internal/freeport"
 )
 
 // The ways to run Shoal on a node.
@@ -48,7 +50,7 @@ func (b *bench) topology(ctx context.Context, g *group, through string) (n *node
 }
 
 func (b *bench) agent(ctx context.Context, g *group, args ...string) (*node, error) {
-	port, err := freePorts(3)
+	port, err := freeport.Addrs(3)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +59,7 @@ func (b *bench) agent(ctx context.Context, g *group, args ...string) (*node, err
 }
 
 func (b *bench) supernode(ctx context.Context, g *group) (*node, error) {
-	port, err := freePorts(1)
+	port, err := freeport.Addrs(1)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +67,7 @@ func (b *bench) supernode(ctx context.Context, g *group) (*node, error) {
 }
 
 func (b *bench) upNode(ctx context.Context, g *group) (*node, error) {
-	port, err := freePorts(3)
+	port, err := freeport.Addrs(3)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/shoal-p2p/shoal/internal/freeport"
 )
 
 // warm compares a blob out of the store with the same one from nginx.
@@ -76,7 +78,7 @@ func (b *bench) warm(ctx context.Context) error {
 
 // nginx serves the files of the upstream. It is one process, as the agent is.
 func (b *bench) nginx(ctx context.Context, g *group) (pid int, host string, err error) {
-	port, err := freePorts(1)
+	port, err := freeport.Addrs(1)
 	if err != nil {
 		return 0, "", err
 	}

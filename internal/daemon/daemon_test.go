@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shoal-p2p/shoal/internal/freeport"
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -20,10 +21,9 @@ func TestMain(m *testing.M) {
 }
 
 func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addrs, err := freeport.Addrs(1)
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	return addrs[0]
 }
 
 func TestARunningRequestIsServedToItsEnd(t *testing.T) {
