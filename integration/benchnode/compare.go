@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/shoal-p2p/shoal/integration/floor"
 )
 
 // cold compares downloads of blobs that Shoal does not have with direct ones.
@@ -49,11 +51,11 @@ func (b *bench) coldThroughput(ctx context.Context, through string) error {
 		if err != nil {
 			return err
 		}
-		f, err := floor(b.size, nil)
+		f, err := floor.CPU(b.size, nil)
 		if err != nil {
 			return err
 		}
-		ff, err := b.floorIntoFile()
+		ff, err := floor.IntoFile(b.size, b.dir)
 		if err != nil {
 			return err
 		}
@@ -114,6 +116,9 @@ func (b *bench) coldRun(ctx context.Context, through string, size int64, w what)
 	}
 	fromMirror := w
 	if w == verified {
+		if err := floor.Touch(2 * size); err != nil {
+			return s, err
+		}
 		if s.intoFile, err = b.download(ctx, b.up.host, dgst, stored); err != nil {
 			return s, err
 		}
@@ -122,6 +127,11 @@ func (b *bench) coldRun(ctx context.Context, through string, size int64, w what)
 	before, err := restingCPU(ctx, pids)
 	if err != nil {
 		return s, err
+	}
+	if w == verified { // the agent and the supernode may both store it
+		if err := floor.Touch(2 * size); err != nil {
+			return s, err
+		}
 	}
 	if s.shoal, err = b.download(ctx, n.mirror, dgst, fromMirror); err != nil {
 		return s, err

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/shoal-p2p/shoal/integration/floor"
 )
 
 // peers measures what an agent that has a blob, and the supernode, send to
@@ -85,6 +87,9 @@ func (b *bench) swarm(ctx context.Context, n int) (e exchange, err error) {
 	}
 	sentBefore, seededBefore, err := uploads(ctx, super, agents)
 	if err != nil {
+		return e, err
+	}
+	if err := floor.Touch(int64(n) * b.size / 4); err != nil {
 		return e, err
 	}
 	start := time.Now()

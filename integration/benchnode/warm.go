@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/shoal-p2p/shoal/integration/floor"
 	"github.com/shoal-p2p/shoal/internal/freeport"
 )
 
@@ -56,7 +57,7 @@ func (b *bench) warm(ctx context.Context) error {
 			}
 			took[i], cpu[i] = append(took[i], t), append(cpu[i], after-before)
 		}
-		f, err := floor(b.size, nil)
+		f, err := floor.CPU(b.size, nil)
 		if err != nil {
 			return err
 		}

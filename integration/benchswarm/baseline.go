@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"time"
 
+	"github.com/shoal-p2p/shoal/integration/floor"
 	"github.com/shoal-p2p/shoal/integration/testbed"
 )
 
@@ -15,6 +17,10 @@ type baseline struct {
 	// The last of all nodes ÷ one node alone; 0 if it was not measured.
 	direct float64 // straight from the registry
 	cache  float64 // through a pull-through cache in the supernode's place
+	// floor is the processor time in which one relay receives the bytes, hashes
+	// them once, writes them to a file and sends them once. It is measured where
+	// no link is the limit, else 0.
+	floor time.Duration
 }
 
 // baselineBytes is what all nodes pull without Shoal at most: they take about N
@@ -24,6 +30,11 @@ const baselineBytes = 16 * mib
 // measureBaseline takes the bound, and if all is set the others too.
 func (c config) measureBaseline(ctx context.Context, s scenario, all bool) (b baseline, err error) {
 	s.Stagger, s.Slow, s.Kill, s.Freeze, s.KillSupernode = 0, 0, false, false, false
+	if s.Rate == 0 {
+		if b.floor, err = floor.IntoFile(s.Bytes, os.TempDir()); err != nil {
+			return b, err
+		}
+	}
 	err = c.withoutShoal(ctx, s, func(cluster *testbed.Cluster) (err error) {
 		b.bound, err = pull(ctx, cluster.Nodes[0], registry, s)
 		return err

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,14 @@ func TestTheReportGivesRatios(t *testing.T) {
 	require.InDelta(t, 1.15, r.mean(), 1e-9)
 	r.scenario.Kill = true // the last one dies, and does not count
 	require.InDelta(t, 1.1, r.last(), 1e-9)
+}
+
+func TestWithoutShapingTheProcessorsAreTheLimit(t *testing.T) {
+	r := ran()
+	require.Zero(t, r.ofProcessors())
+	r.scenario.Rate, r.baseline.floor = 0, 2*time.Second
+	require.InDelta(t, 0.5, r.ofProcessors()*float64(runtime.NumCPU()), 1e-9, "three times 2 s of work took 12")
+	require.Contains(t, r.line(), "of the throughput that they allow for")
 }
 
 func TestARunIsRecordedForTheSimulator(t *testing.T) {

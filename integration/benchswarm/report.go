@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -44,6 +45,14 @@ func (r row) cpuPerGiB() float64 {
 	return r.outcome.cpu.Seconds() / (float64(r.outcome.moved) / (1 << 30))
 }
 
+// ofProcessors is the throughput ÷ that of processors which do nothing in vain: on
+// each node and the supernode they receive every byte, hash, write and send it
+// once. It is 0 where links are the limit.
+func (r row) ofProcessors() float64 {
+	least := r.baseline.floor * time.Duration(r.scenario.Nodes+1) / time.Duration(runtime.NumCPU())
+	return float64(least) / float64(slices.Max(r.judged()))
+}
+
 // crowded is when the machine rather than the links may be what is measured.
 const crowded = 0.85
 
@@ -52,6 +61,9 @@ func (r row) line() string {
 	text := fmt.Sprintf("  last %.3f mean %.3f × bound %.2f s; upstream %.4f supernode %.3f wasted %.4f × S; cpu %.2f s/GiB; agent %d MiB supernode %d MiB; processors %.0f %% busy",
 		r.last(), r.mean(), r.baseline.bound.Seconds(), r.ofBytes(o.upstream), r.ofBytes(o.supernode), r.ofBytes(o.wasted),
 		r.cpuPerGiB(), o.agent/mib, o.super/mib, 100*o.busy)
+	if r.baseline.floor > 0 {
+		return text + fmt.Sprintf("; %.2f of the throughput that they allow for", r.ofProcessors())
+	}
 	if o.busy > crowded {
 		text += " (CPU-bound: choose a smaller B or N)"
 	}
@@ -60,19 +72,19 @@ func (r row) line() string {
 
 func summary(w io.Writer, rows []row) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "\ncase\tN\tS\tB\tbound\tlast\tgoal\tmean\tgoal\tsimulated\tall direct\tcache\tupstream\tsupernode\twasted\tCPU\tagent\tprocessors\t")
-	fmt.Fprintln(t, "\t\tMiB\tMbit/s\ts\t÷ bound\t\t÷ bound\t\tlast\t÷ bound\t÷ bound\t÷ S\t÷ S\t÷ S\ts/GiB\tMiB\tbusy\t")
+	fmt.Fprintln(t, "\ncase\tN\tS\tB\tbound\tlast\tgoal\tmean\tgoal\tsimulated\tall direct\tcache\tupstream\tsupernode\twasted\tCPU\tagent\tprocessors\tthroughput\t")
+	fmt.Fprintln(t, "\t\tMiB\tMbit/s\ts\t÷ bound\t\t÷ bound\t\tlast\t÷ bound\t÷ bound\t÷ S\t÷ S\t÷ S\ts/GiB\tMiB\tbusy\t÷ CPU limit\t")
 	for _, r := range rows {
 		s, o := r.scenario, r.outcome
 		simulated, err := r.simulated()
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%.2f\t%.3f\t%s\t%.3f\t%s\t%s\t%s\t%s\t%.4f\t%.3f\t%.4f\t%.2f\t%d\t%.0f %%\t\n",
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%.2f\t%.3f\t%s\t%.3f\t%s\t%s\t%s\t%s\t%.4f\t%.3f\t%.4f\t%.2f\t%d\t%.0f %%\t%s\t\n",
 			s.About, s.Nodes, s.Bytes/mib, orDash(float64(s.Rate/1e6), "%.0f"), r.baseline.bound.Seconds(),
 			r.last(), orDash(s.Goal, "≤ %.2f"), r.mean(), orDash(s.Mean, "≤ %.2f"), orDash(simulated, "%.3f"),
 			orDash(r.baseline.direct, "%.2f"), orDash(r.baseline.cache, "%.2f"),
-			r.ofBytes(o.upstream), r.ofBytes(o.supernode), r.ofBytes(o.wasted), r.cpuPerGiB(), o.agent/mib, 100*o.busy)
+			r.ofBytes(o.upstream), r.ofBytes(o.supernode), r.ofBytes(o.wasted), r.cpuPerGiB(), o.agent/mib, 100*o.busy, orDash(r.ofProcessors(), "%.2f"))
 	}
 	return t.Flush()
 }

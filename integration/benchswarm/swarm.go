@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shoal-p2p/shoal/integration/floor"
 	"github.com/shoal-p2p/shoal/integration/testbed"
 	"github.com/shoal-p2p/shoal/p2p/swarmsim"
 )
@@ -50,6 +51,11 @@ func (c config) swarm(ctx context.Context, s scenario, bound time.Duration) (out
 	daemons := []*testbed.Process{cluster.Supernode}
 	for _, n := range cluster.Nodes {
 		daemons = append(daemons, n.Agent)
+	}
+	if s.Rate == 0 {
+		if err := floor.Touch(int64(s.Nodes+1) * s.Bytes); err != nil {
+			return out, err
+		}
 	}
 	for _, p := range daemons {
 		out.cpu -= p.CPU()
