@@ -13,7 +13,7 @@ export PATH := $(TOOLS):$(PATH)
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 .PHONY: build
 build: ## build bin/shoal
@@ -47,6 +47,11 @@ bench-node: build ## one node against direct downloads, nginx and docker-registr
 bench-swarm: build ## swarms on shaped links against one node alone, a registry and a cache (root); ARGS="-n 8" for one
 	hack/install bench
 	go run ./integration/benchswarm $(ARGS)
+
+.PHONY: bench-containerd
+bench-containerd: build ## the ways into containerd's content store against a plain pull (root); ARGS="-cases few-1" for one
+	hack/install cluster
+	go run ./integration/benchcontainerd $(ARGS)
 
 .PHONY: lint
 lint: tools ## gofumpt, go vet, golangci-lint

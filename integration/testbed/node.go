@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/shoal-p2p/shoal/p2p"
@@ -41,8 +42,9 @@ func (n *Node) Start(ctx context.Context) error {
 
 func (n *Node) usesContainerd() bool { return n.c.o.Store != "local" }
 
-// StartAgent starts the agent, again if it has ended.
-func (n *Node) StartAgent(ctx context.Context) error {
+// StartAgent starts the agent, again if it has ended. The flags are added to
+// those of the cluster.
+func (n *Node) StartAgent(ctx context.Context, flags ...string) error {
 	args := []string{
 		n.c.o.Shoal, "agent", "--mirror-listen", mirrorAddr, "--admin-listen", adminAddr,
 		"--peer-listen", n.host.ip + ":65002", "--peer-advertise", n.host.ip + ":65002",
@@ -54,7 +56,7 @@ func (n *Node) StartAgent(ctx context.Context) error {
 	if n.usesContainerd() {
 		args = append(args, "--store-kind", "containerd", "--containerd-address", n.Socket(), "--containerd-content-path", n.ContentPath())
 	}
-	p, err := n.c.start(n.host, n.Name+"-agent", append(args, n.c.o.AgentFlags...)...)
+	p, err := n.c.start(n.host, n.Name+"-agent", slices.Concat(args, n.c.o.AgentFlags, flags)...)
 	if err != nil {
 		return err
 	}

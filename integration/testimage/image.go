@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
@@ -45,6 +46,28 @@ func Image(seed string, layers int, size int64) (v1.Image, error) {
 	if img, err = mutate.AppendLayers(img, all...); err != nil {
 		return nil, err
 	}
+	return runnable(img)
+}
+
+// Stored makes an image of layers of about size bytes each, which are not
+// compressed: they cost no time.
+func Stored(seed string, layers int, size int64) (v1.Image, error) {
+	img := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
+	img = mutate.ConfigMediaType(img, types.OCIConfigJSON)
+	for k := range layers {
+		data, err := randomTar(fmt.Sprintf("%s-%d", seed, k), size)
+		if err != nil {
+			return nil, err
+		}
+		if img, err = mutate.AppendLayers(img, static.NewLayer(data, types.OCIUncompressedLayer)); err != nil {
+			return nil, err
+		}
+	}
+	return runnable(img)
+}
+
+// runnable says what platform an image is for.
+func runnable(img v1.Image) (v1.Image, error) {
 	cfg, err := img.ConfigFile()
 	if err != nil {
 		return nil, err
@@ -82,8 +105,12 @@ func baseLayer() (v1.Layer, error) {
 	return layer(b.Bytes(), w.Close())
 }
 
-// randomLayer holds one file of size bytes.
 func randomLayer(seed string, size int64) (v1.Layer, error) {
+	return layer(randomTar(seed, size))
+}
+
+// randomTar holds one file of size bytes.
+func randomTar(seed string, size int64) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "data-" + seed, Mode: 0o644, Size: size}); err != nil {
@@ -92,7 +119,7 @@ func randomLayer(seed string, size int64) (v1.Layer, error) {
 	if _, err := io.CopyN(w, rand.NewChaCha8(sha256.Sum256([]byte(seed))), size); err != nil {
 		return nil, err
 	}
-	return layer(b.Bytes(), w.Close())
+	return b.Bytes(), w.Close()
 }
 
 func layer(data []byte, err error) (v1.Layer, error) {
