@@ -129,7 +129,7 @@ func (c *Content) copySome(ctx context.Context, w io.Writer, offset, length int6
 	}
 	b := t.bufs[i]
 	if b == nil { // let go since, or lost by who stores it: ask for it again
-		t.lose(i)
+		t.loseFrom(i)
 		t.n.mu.Unlock()
 		return 0, nil
 	}

@@ -75,12 +75,17 @@ func (t *task) sink(ctx context.Context) {
 		return
 	}
 	for {
-		for i := t.written; i < t.layout.Count(); i++ {
+		for t.written < t.layout.Count() {
+			i := t.written
 			var b *buffer
-			if t.wait(ctx, func() bool { b = t.bufs[i]; return b != nil }) != nil {
+			if t.wait(ctx, func() bool { b = t.bufs[i]; return b != nil || !t.keeps && t.backed(i) }) != nil {
 				return
 			}
-			t.write(ctx, i, b)
+			if b != nil {
+				t.write(ctx, i, b)
+			} else if t.readBack(ctx, i) != nil {
+				return
+			}
 		}
 		if t.finish(ctx) {
 			return
@@ -199,6 +204,33 @@ func (t *task) write(ctx context.Context, i int, b *buffer) {
 	t.rewindow()
 	t.notify()
 }
+
+// readBack hands to the ingest what somebody else has put into the store: the
+// client that went on in the middle of a blob wrote its beginning before.
+func (t *task) readBack(ctx context.Context, i int) error {
+	buf := make([]byte, min(256<<10, t.layout.Len(i)))
+	for off := t.ingest.Offset(); off < t.layout.End(i); off = t.ingest.Offset() {
+		p := buf[:min(int64(len(buf)), t.layout.End(i)-off)]
+		_, err := readFullAt(t.ingest, p, off)
+		if err == nil {
+			_, err = t.ingest.Write(p)
+		}
+		if err != nil { // gone again
+			log.G(ctx).WithError(err).WithField("blob", t.id).Debug("a piece cannot be read back")
+			return pause(ctx, readBackEvery)
+		}
+	}
+	t.n.mu.Lock()
+	defer t.n.mu.Unlock()
+	t.written = i + 1
+	t.held.Set(uint(i))
+	t.rewindow()
+	t.notify()
+	return nil
+}
+
+// readBackEvery is the pause after a piece could not be read back.
+const readBackEvery = 50 * time.Millisecond
 
 // finish checks the whole blob against its digest and commits it. It reports
 // false if the blob must be filled again.

@@ -148,7 +148,7 @@ func (n *Node) hearOffer(nb *neighbour, o *wire.Offer) {
 		why = n.picker.Accept(t.id, i, nb.seed)
 	}
 	if why == picker.Accepted {
-		b := n.takeMemory(t.layout.Len(i), t.urgent(i))
+		b := n.takeMemory(t, i)
 		if b != nil {
 			n.slotsChanged()
 			if !n.spawn(func() { n.download(nb, t, i, b) }) {

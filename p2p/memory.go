@@ -116,9 +116,11 @@ func (b *buffer) release() {
 	m.space = make(chan struct{})
 }
 
-// takeMemory returns memory for a piece, if need be at the expense of pieces
-// that the store has or nobody waits for. Callers hold n.mu.
-func (n *Node) takeMemory(size int64, urgent bool) *buffer {
+// takeMemory returns memory for a piece of a task, if need be at the expense of
+// pieces that the store has or nobody waits for, or of later ones if a client
+// waits for this one. Callers hold n.mu.
+func (n *Node) takeMemory(t *task, i int) *buffer {
+	size, urgent := t.layout.Len(i), t.urgent(i)
 	b := n.mem.take(size, urgent)
 	if b != nil {
 		return b
@@ -137,5 +139,30 @@ func (n *Node) takeMemory(size int64, urgent bool) *buffer {
 			break
 		}
 	}
+	for awaited := t.awaited(i); awaited && !enough() && n.displace(); {
+	}
 	return b
+}
+
+// displace drops the piece from memory that the most others come before, of
+// those that can be read again. It reports whether there was one. Callers hold
+// n.mu.
+func (n *Node) displace() bool {
+	var of *task
+	piece, most := 0, 0
+	for _, t := range n.tasks {
+		if t.keeps || t.ingest == nil { // the sink will make room
+			continue
+		}
+		for i := range t.bufs {
+			if d := t.distance(i); d > most {
+				of, piece, most = t, i, d
+			}
+		}
+	}
+	if of == nil {
+		return false
+	}
+	of.drop(piece)
+	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -34,9 +35,10 @@ type task struct {
 	// Of these, those of unknown digest that came from neighbours: see sharing.
 	doubtful *piece.Bitfield
 	claims   map[int]claim
-	betrayed bool            // one of them was wrong
-	bufs     map[int]*buffer // pieces in memory, verified
-	order    []int           // pieces in memory that the ingest has seen, oldest first
+	first    map[int]piece.Digest // of what the upstream sent, to compare when it is read again
+	betrayed bool                 // one of them was wrong
+	bufs     map[int]*buffer      // pieces in memory, verified
+	order    []int                // pieces in memory that the ingest has seen, oldest first
 
 	ingest  Ingest // nil until known, and for a blob out of the store
 	blob    Blob   // set for a blob out of the store
@@ -76,7 +78,7 @@ func (t *task) setLayout(l piece.Layout) {
 	t.layout, t.known = l, true
 	t.digests = make([]piece.Digest, n)
 	t.proven, t.held, t.doubtful = piece.NewBitfield(n), piece.NewBitfield(n), piece.NewBitfield(n)
-	t.claims = map[int]claim{}
+	t.claims, t.first = map[int]claim{}, map[int]piece.Digest{}
 	t.n.picker.AddBlob(t.id, n)
 	t.n.pace.piece = l.PieceSize
 	t.notify()
@@ -150,7 +152,7 @@ func (t *task) rewindow() {
 // window returns the pieces that are needed next and not on their way.
 func (t *task) window() *piece.Bitfield {
 	var cursors []int
-	if t.n.cfg.Store.Writes() && !t.whole {
+	if !t.whole && (t.n.cfg.Store.Writes() || len(t.contents) > 0 && !t.backed(t.written)) {
 		cursors = append(cursors, t.written)
 	}
 	for c := range t.contents {
@@ -176,6 +178,59 @@ func (t *task) urgent(i int) bool {
 		}
 	}
 	return false
+}
+
+// awaited reports whether a client waits for piece i at this moment, or the sink
+// does. Callers hold n.mu.
+func (t *task) awaited(i int) bool {
+	if i == t.written {
+		return true
+	}
+	for c := range t.contents {
+		if c.cursor == i {
+			return true
+		}
+	}
+	return false
+}
+
+// lost returns a piece that a client waits for and that the sink has seen before:
+// neither memory nor the store could keep it. Callers hold n.mu.
+func (t *task) lost() (i int, ok bool) {
+	inflight := t.n.picker.InFlight(t.id)
+	for c := range t.contents {
+		if k := uint(c.cursor); c.cursor < t.written && !t.held.Test(k) && !inflight.Test(k) {
+			return c.cursor, true
+		}
+	}
+	return 0, false
+}
+
+// distance is how many pieces come before piece i for the one that gets there
+// first, client or sink. Callers hold n.mu.
+func (t *task) distance(i int) int {
+	d := t.layout.Count()
+	if !t.whole && i >= t.written {
+		d = i - t.written
+	}
+	for c := range t.contents {
+		if i >= c.cursor {
+			d = min(d, i-c.cursor)
+		}
+	}
+	return d
+}
+
+// drop lets go of a piece in memory that nothing else can give back. Callers hold
+// n.mu.
+func (t *task) drop(i int) {
+	b := t.bufs[i]
+	delete(t.bufs, i)
+	t.order = slices.DeleteFunc(t.order, func(k int) bool { return k == i })
+	b.release()
+	if !t.backed(i) {
+		t.lose(i)
+	}
 }
 
 // forget drops pieces from memory until enough have gone, oldest first:
@@ -206,6 +261,14 @@ func (t *task) forget(enough func() bool) {
 	}
 }
 
+// loseFrom says that piece i can no longer be read here, and neither can those
+// after it that have gone with it. Callers hold n.mu.
+func (t *task) loseFrom(i int) {
+	for ; i < t.layout.Count() && t.held.Test(uint(i)) && t.bufs[i] == nil && !t.backed(i); i++ {
+		t.lose(i)
+	}
+}
+
 // lose says that piece i can no longer be read here. Callers hold n.mu.
 func (t *task) lose(i int) {
 	if t.held.Test(uint(i)) {
@@ -233,9 +296,10 @@ func (t *task) ahead(i int) bool {
 	return false
 }
 
-// fail ends the fill. Callers hold n.mu.
+// fail ends the fill, or the reading of what was lost of a whole blob. Callers
+// hold n.mu.
 func (t *task) fail(err error) {
-	if t.err != nil || t.whole {
+	if t.err != nil {
 		return
 	}
 	var known *oci.Error
@@ -243,7 +307,9 @@ func (t *task) fail(err error) {
 		err = oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeUnavailable, "blob %s: %v", t.dgst, err)
 	}
 	t.err, t.ended = err, time.Now()
-	t.n.fills--
+	if !t.whole {
+		t.n.fills--
+	}
 	t.dropMemory()
 	t.n.picker.RemoveBlob(t.id)
 	t.n.leave(t)

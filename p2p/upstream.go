@@ -31,7 +31,7 @@ func (t *task) readUpstream(ctx context.Context) {
 	reason := ""
 	for {
 		why, err := t.waitForNeed(ctx)
-		if err != nil || why == done {
+		if err != nil {
 			return
 		}
 		if string(why) != reason {
@@ -99,7 +99,7 @@ func (t *task) waitForNeed(ctx context.Context) (why need, err error) {
 			timer = time.After(orphaned)
 		}
 		t.n.mu.Unlock()
-		if why != none {
+		if why != none && why != done { // what is done may be lost again
 			return why, nil
 		}
 		select {
@@ -127,6 +127,9 @@ func (t *task) chooseRun() (picker.Run, bool) {
 		return picker.Run{}, true
 	}
 	pieces := t.layout.Count()
+	if i, ok := t.lost(); ok && t.n.picker.Copies(t.id, i) == 0 {
+		return picker.Run{First: i, Count: pieces - i}, true
+	}
 	if t.n.cfg.Seed || t.n.cfg.Supernode == "" {
 		first, ok := t.window().NextSet(0)
 		return picker.Run{First: int(first), Count: pieces - int(first)}, ok
@@ -151,13 +154,16 @@ func (t *task) chooseRun() (picker.Run, bool) {
 	return picker.NextRun(want, offered, t.proven, fallbackRun, t.n.rand)
 }
 
-// inReach reports whether piece i is near enough to what clients read. A store
-// that writes takes everything.
+// inReach reports whether piece i is near enough to what clients read, or what the
+// sink checks for them. A store that writes takes everything.
 func (t *task) inReach(i int) bool {
 	if t.n.cfg.Store.Writes() {
 		return true
 	}
 	width := t.width()
+	if !t.whole && len(t.contents) > 0 && i >= t.written && i < t.written+width {
+		return true
+	}
 	for c := range t.contents {
 		if i >= c.cursor && i < c.cursor+width {
 			return true
@@ -238,7 +244,11 @@ func (t *task) readPiece(ctx context.Context, u *upstreamBody, i int) (ok bool, 
 	if err != nil || b == nil {
 		return false, err
 	}
-	sum, err := u.readFull(ctx, b.data, t.n.cfg.Supernode != "" || t.n.cfg.Seed)
+	// What nobody keeps may have to be read again, and must be the same then.
+	t.n.mu.Lock()
+	hash := t.n.cfg.Supernode != "" || t.n.cfg.Seed || !t.keeps
+	t.n.mu.Unlock()
+	sum, err := u.readFull(ctx, b.data, hash)
 	t.n.mu.Lock()
 	defer t.n.mu.Unlock()
 	t.n.picker.Landed(t.id, i)
@@ -250,7 +260,7 @@ func (t *task) readPiece(ctx context.Context, u *upstreamBody, i int) (ok bool, 
 	case t.n.cfg.Seed:
 		t.prove(i, sum)
 		t.n.digestsDue(t)
-	case t.proven.Test(uint(i)) && sum != t.digests[i]:
+	case t.proven.Test(uint(i)) && sum != t.digests[i], t.differs(i, sum):
 		b.release()
 		t.n.cfg.Metrics.PiecesRejected.WithLabelValues("digest").Inc()
 		return false, oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeDigestInvalid,
@@ -261,7 +271,19 @@ func (t *task) readPiece(ctx context.Context, u *upstreamBody, i int) (ok bool, 
 	return true, nil
 }
 
-// takeWaiting waits until piece i may be read and there is memory for it.
+// differs reports whether the upstream sent something else for piece i before.
+// Callers hold n.mu.
+func (t *task) differs(i int, sum piece.Digest) bool {
+	if t.keeps {
+		return false
+	}
+	before, ok := t.first[i]
+	t.first[i] = sum
+	return ok && before != sum
+}
+
+// takeWaiting waits until piece i may be read and there is memory for it. It
+// returns nil if something else is to be read.
 func (t *task) takeWaiting(ctx context.Context, i int) (*buffer, error) {
 	for {
 		room := t.n.mem.roomChanged()
@@ -273,11 +295,15 @@ func (t *task) takeWaiting(ctx context.Context, i int) (*buffer, error) {
 		}
 		changed := t.changed
 		if t.inReach(i) || t.n.cfg.Supernode != "" {
-			if b := t.n.takeMemory(t.layout.Len(i), t.urgent(i)); b != nil {
+			if b := t.n.takeMemory(t, i); b != nil {
 				t.n.picker.Fetch(t.id, i)
 				t.n.mu.Unlock()
 				return b, nil
 			}
+		}
+		if k, ok := t.lost(); ok && k != i {
+			t.n.mu.Unlock()
+			return nil, nil
 		}
 		t.n.mu.Unlock()
 		select {
