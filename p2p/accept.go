@@ -5,8 +5,6 @@ import (
 	"net"
 	"net/http"
 	"time"
-
-	"github.com/containerd/log"
 )
 
 // serveStream serves a stream that another node opens.
@@ -20,7 +18,7 @@ func (n *Node) serveStream(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(n.ctx, stop)()
 	err = n.welcome(s, r.RemoteAddr, stop)
 	if n.ctx.Err() == nil {
-		log.L.WithError(err).WithField("address", r.RemoteAddr).Debug("the stream of a node ended")
+		n.log().WithError(err).WithField("address", r.RemoteAddr).Debug("the stream of a node ended")
 	}
 }
 
@@ -40,7 +38,7 @@ func (n *Node) welcome(s *stream, remote string, stop func()) error {
 		return err
 	}
 	defer n.unregister(nb)
-	return nb.converse(n.ctx, s)
+	return nb.converse(n.life(), s)
 }
 
 // fillHost completes an address whose host the node left to us.

@@ -57,7 +57,7 @@ func (t *task) blame(i int, sum piece.Digest) {
 		return
 	}
 	t.n.cfg.Metrics.PiecesRejected.WithLabelValues("digest").Inc()
-	log.L.WithField("blob", t.id).WithField("piece", i).WithField("node", c.node).Warn("dropping a neighbour that sent wrong bytes while the supernode was gone")
+	t.n.log().WithField("blob", t.id).WithField("piece", i).WithField("node", c.node).Warn("dropping a neighbour that sent wrong bytes while the supernode was gone")
 	t.n.ban(c.node)
 }
 

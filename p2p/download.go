@@ -10,8 +10,6 @@ import (
 	"net/http/httptrace"
 	"time"
 
-	"github.com/containerd/log"
-
 	"github.com/shoal-p2p/shoal/internal/metrics"
 	"github.com/shoal-p2p/shoal/p2p/piece"
 	"github.com/shoal-p2p/shoal/p2p/wire"
@@ -88,7 +86,7 @@ func (n *Node) strike(nb *neighbour, t *task, i int, err error) {
 	}
 	nb.strikes++
 	n.cfg.Metrics.PiecesRejected.WithLabelValues(reason).Inc()
-	entry := log.L.WithError(err).WithField("blob", t.id).WithField("piece", i).WithField("node", nb.id).WithField("address", nb.addr)
+	entry := n.log().WithError(err).WithField("blob", t.id).WithField("piece", i).WithField("node", nb.id).WithField("address", nb.addr)
 	if nb.strikes < maxStrikes {
 		entry.Debug("a piece did not come")
 		return

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/shoal-p2p/shoal/internal/oci"
@@ -101,7 +100,7 @@ func (n *Node) activate(nb *neighbour, s *wire.Snapshot) {
 	}
 	n.activating[blob] = true
 	n.spawn(func() {
-		ctx, cancel := context.WithTimeout(n.ctx, openTimeout)
+		ctx, cancel := context.WithTimeout(n.life(), openTimeout)
 		defer cancel()
 		b, err := n.cfg.Store.Open(ctx, digest.Digest(blob))
 		n.mu.Lock()
@@ -256,7 +255,7 @@ func (n *Node) hearFailure(f *wire.Failure) {
 	if t == nil || !t.filling() {
 		return
 	}
-	log.L.WithField("blob", t.id).WithField("reason", f.GetMessage()).Info("the supernode cannot provide a blob")
+	n.log().WithField("blob", t.id).WithField("reason", f.GetMessage()).Info("the supernode cannot provide a blob")
 	if f.GetCode() == oci.CodeDigestInvalid {
 		t.fail(oci.Errorf(oci.SideUpstream, int(f.GetStatus()), oci.CodeDigestInvalid, "%s", f.GetMessage()))
 		return

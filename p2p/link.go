@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/containerd/log"
-
 	"github.com/shoal-p2p/shoal/p2p/wire"
 )
 
@@ -119,7 +117,7 @@ func (n *Node) meet(id, addr, blob string) {
 	}
 	n.dialling[id] = true
 	n.spawn(func() {
-		err := n.dial(n.ctx, addr, nil, func() {
+		err := n.dial(n.life(), addr, nil, func() {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			delete(n.dialling, id)
@@ -128,7 +126,7 @@ func (n *Node) meet(id, addr, blob string) {
 			}
 		})
 		if n.ctx.Err() == nil {
-			log.L.WithError(err).WithField("node", id).WithField("address", addr).Debug("the stream to a peer ended")
+			n.log().WithError(err).WithField("node", id).WithField("address", addr).Debug("the stream to a peer ended")
 		}
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/containerd/log"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/shoal-p2p/shoal/p2p/piece"
@@ -82,7 +81,7 @@ func (nb *neighbour) offer(f *wire.Frame) {
 
 func (nb *neighbour) bound() {
 	if len(nb.first)+len(nb.offers) > maxQueue {
-		log.L.WithField("node", nb.id).Warn("a neighbour does not read what it is told; dropping it")
+		nb.n.log().WithField("node", nb.id).Warn("a neighbour does not read what it is told; dropping it")
 		nb.stop()
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/shoal-p2p/shoal/p2p/picker"
@@ -38,9 +39,10 @@ type Node struct {
 	cfg Config
 	mem *memory
 
-	ctx    context.Context // ends with Run
+	ctx    context.Context // ends with Run; see life
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // all goroutines of the node
+	logger atomic.Pointer[log.Entry] // of Run's context; nil before Run
+	wg     sync.WaitGroup            // all goroutines of the node
 
 	streams *http.Client // to other nodes
 	pieces  *http.Client // from other nodes
@@ -120,12 +122,24 @@ func pieceTransport() *http.Transport {
 // HTTP/1.1.
 func (n *Node) Handler() http.Handler { return n.handler }
 
+// life is the node's own context, which ends with Run.
+func (n *Node) life() context.Context { return log.WithLogger(n.ctx, n.log()) }
+
+func (n *Node) log() *log.Entry {
+	if l := n.logger.Load(); l != nil {
+		return l
+	}
+	return log.L
+}
+
 // Run keeps the node in its swarms until ctx ends. Then it lets go of
-// everything, keeps what the store has of unfinished blobs, and returns nil.
+// everything, keeps what the store has of unfinished blobs, and returns nil. It
+// logs where log.G(ctx) does.
 func (n *Node) Run(ctx context.Context) error {
+	n.logger.Store(log.G(ctx))
 	n.mu.Lock()
 	if n.cfg.Supernode != "" {
-		n.spawn(func() { n.follow(n.ctx) })
+		n.spawn(func() { n.follow(n.life()) })
 	}
 	n.mu.Unlock()
 	ticker := time.NewTicker(tick)

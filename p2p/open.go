@@ -70,7 +70,7 @@ func (n *Node) Begin(dgst digest.Digest, src Source) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.spawn(func() {
-		ctx, cancel := context.WithTimeout(n.ctx, openTimeout)
+		ctx, cancel := context.WithTimeout(n.life(), openTimeout)
 		defer cancel()
 		if b, err := n.cfg.Store.Open(ctx, dgst); err == nil {
 			_ = b.Close()
@@ -130,7 +130,7 @@ func (n *Node) fill(dgst digest.Digest, src Source) (*task, error) {
 }
 
 func (n *Node) newTask(dgst digest.Digest) *task {
-	ctx, cancel := context.WithCancel(n.ctx)
+	ctx, cancel := context.WithCancel(n.life())
 	now := time.Now()
 	t := &task{
 		n: n, dgst: dgst, id: dgst.String(), ctx: ctx, cancel: cancel,

@@ -82,7 +82,7 @@ func (n *Node) hearAgent(nb *neighbour, f *wire.Frame) {
 
 // admit lets an agent into a blob's swarm.
 func (n *Node) admit(nb *neighbour, dgst digest.Digest, src Source) {
-	ctx, cancel := context.WithTimeout(n.ctx, openTimeout)
+	ctx, cancel := context.WithTimeout(n.life(), openTimeout)
 	defer cancel()
 	t, err := n.obtain(ctx, dgst, src)
 	n.mu.Lock()
