@@ -6,7 +6,8 @@ SHELL := /bin/bash
 TOOLS   := $(CURDIR)/.cache/bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
-LDFLAGS := -s -w -X github.com/shoal-p2p/shoal/cmd/shoal/cli.version=$(VERSION) -X github.com/shoal-p2p/shoal/cmd/shoal/cli.commit=$(COMMIT)
+LINKED  := github.com/shoal-p2p/shoal/internal/version
+LDFLAGS := -s -w -X $(LINKED).number=$(VERSION) -X $(LINKED).commit=$(COMMIT)
 NODES   ?= 3
 
 export PATH := $(TOOLS):$(PATH)

@@ -56,7 +56,8 @@ func frontFor(t *testing.T, up *registrytest.Registry, options ...func(*mirror.C
 		t: t, up: up, store: &p2ptest.Store{},
 		registry: prometheus.NewRegistry(), done: make(chan struct{}, 1000),
 	}
-	set := metrics.New(f.registry)
+	set := metrics.New()
+	f.registry.MustRegister(set)
 	node, err := p2p.NewNode(p2p.Config{Store: f.store, Metrics: set})
 	require.NoError(t, err)
 	res, err := resolver.New(resolver.Config{Registries: []resolver.Registry{{Host: up.Host(), PlainHTTP: true}}})

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shoal-p2p/shoal/internal/metrics"
 )
@@ -73,7 +72,7 @@ func (c *Config) validate() error {
 		c.ID = fmt.Sprintf("%016x", rand.Uint64())
 	}
 	if c.Metrics == nil {
-		c.Metrics = metrics.New(prometheus.NewRegistry())
+		c.Metrics = metrics.New()
 	}
 	return nil
 }

@@ -7,8 +7,6 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -23,6 +21,8 @@ type Server struct {
 	Key     string // configuration key of the address
 	Addr    string // host:port
 	Handler http.Handler
+	// Listener is bound already, instead of Addr; Run closes it.
+	Listener net.Listener
 	// ConnContext is that of http.Server; nil adds nothing.
 	ConnContext func(context.Context, net.Conn) context.Context
 	// Clients marks a server whose running requests are waited for. The
@@ -49,12 +49,9 @@ const (
 	maxHeader     = 1 << 20
 )
 
-// Run serves until ctx ends or a signal comes. It returns nil after an orderly
-// end.
+// Run serves until ctx ends. It returns nil after an orderly end.
 func Run(ctx context.Context, cfg Config) error {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	listeners, err := listen(cfg.Servers)
+	listeners, err := listen(ctx, cfg.Servers)
 	if err != nil {
 		return err
 	}
@@ -63,7 +60,7 @@ func Run(ctx context.Context, cfg Config) error {
 	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
 	servers := make([]*http.Server, len(cfg.Servers))
 	for i, s := range cfg.Servers {
-		servers[i] = newServer(s)
+		servers[i] = newServer(ctx, s)
 		group.Go(func() error {
 			if err := servers[i].Serve(listeners[i]); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("%s server: %w", s.Name, err)
@@ -77,7 +74,6 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	select {
 	case <-ctx.Done():
-		stop() // the next signal ends the process
 		log.G(ctx).Infof("stopping; running requests have %v to finish", cfg.Grace)
 	case <-failed.Done():
 	}
@@ -104,30 +100,42 @@ func drain(ctx context.Context, cfg Config, servers []*http.Server) {
 	}
 }
 
-func listen(servers []Server) ([]net.Listener, error) {
-	var listeners []net.Listener
-	for _, s := range servers {
+func listen(ctx context.Context, servers []Server) ([]net.Listener, error) {
+	listeners := make([]net.Listener, len(servers))
+	for i, s := range servers {
+		listeners[i] = s.Listener
+	}
+	for i, s := range servers {
+		if s.Listener != nil {
+			continue
+		}
 		l, err := net.Listen("tcp", s.Addr)
 		if err != nil {
 			for _, l := range listeners {
-				_ = l.Close()
+				if l != nil {
+					_ = l.Close()
+				}
 			}
 			if errors.Is(err, syscall.EADDRINUSE) {
 				return nil, fmt.Errorf("%s is in use by another process: stop that, or set %s to another address", s.Addr, s.Key)
 			}
 			return nil, fmt.Errorf("%s cannot be bound: %w; set %s", s.Addr, err, s.Key)
 		}
-		log.L.WithField("address", l.Addr()).Infof("%s is served", s.Name)
-		listeners = append(listeners, l)
+		listeners[i] = l
+	}
+	for i, s := range servers {
+		log.G(ctx).WithField("address", listeners[i].Addr()).Infof("%s is served", s.Name)
 	}
 	return listeners, nil
 }
 
-func newServer(s Server) *http.Server {
+func newServer(ctx context.Context, s Server) *http.Server {
+	logger := log.G(ctx)
 	return &http.Server{
 		Handler:           s.Handler,
+		BaseContext:       func(net.Listener) context.Context { return log.WithLogger(context.Background(), logger) },
 		ConnContext:       s.ConnContext,
-		ErrorLog:          stdlog.New(warnings{s.Name}, "", 0),
+		ErrorLog:          stdlog.New(warnings{logger.WithField("server", s.Name)}, "", 0),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
@@ -135,9 +143,9 @@ func newServer(s Server) *http.Server {
 }
 
 // warnings puts what net/http complains of into our log.
-type warnings struct{ server string }
+type warnings struct{ log *log.Entry }
 
 func (w warnings) Write(line []byte) (int, error) {
-	log.L.WithField("server", w.server).Warn(strings.TrimSpace(string(line)))
+	w.log.Warn(strings.TrimSpace(string(line)))
 	return len(line), nil
 }

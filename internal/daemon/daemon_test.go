@@ -75,7 +75,9 @@ func TestSIGTERMEndsTheDaemon(t *testing.T) {
 	done := make(chan error, 1)
 	ready := make(chan struct{})
 	go func() {
-		done <- Run(t.Context(), Config{
+		ctx, stop := UntilSignal(t.Context())
+		defer stop()
+		done <- Run(ctx, Config{
 			Servers: []Server{{Name: "peer port", Key: "k", Addr: freeAddr(t), Handler: http.NotFoundHandler()}},
 			Run:     func(ctx context.Context) error { <-ctx.Done(); return nil },
 			Grace:   time.Second,

@@ -1,7 +1,7 @@
 // Package metrics declares every Prometheus metric of Shoal in one place.
 //
-// Bytes are counted where they cross a socket. A Set belongs to one process;
-// the supernode and the agent register different parts of it.
+// Bytes are counted where they cross a socket. A Set belongs to one node; in a
+// process with several, each is registered with labels of its own.
 package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
@@ -14,7 +14,8 @@ const (
 	SourceStore     = "store"
 )
 
-// Set is the metrics of one process. The zero value is not usable; see [New].
+// Set is the metrics of one node, for a registry to collect. The zero value is
+// not usable; see [New].
 type Set struct {
 	BlobBytes      *prometheus.CounterVec // by source
 	UploadBytes    prometheus.Counter
@@ -28,8 +29,8 @@ type Set struct {
 	Fallback       *prometheus.CounterVec // by reason
 }
 
-// New makes the metrics and registers them with reg.
-func New(reg prometheus.Registerer) *Set {
+// New makes the metrics.
+func New() *Set {
 	s := &Set{
 		BlobBytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "shoal_blob_bytes_total",
@@ -74,10 +75,31 @@ func New(reg prometheus.Registerer) *Set {
 			Help: "Times a node went to the upstream itself, by reason.",
 		}, []string{"reason"}),
 	}
-	reg.MustRegister(s.BlobBytes, s.UploadBytes, s.UpstreamBytes, s.SeedBytes, s.BlobSeconds,
-		s.FirstByte, s.PiecesRejected, s.Peers, s.Tasks, s.Fallback)
 	for _, source := range []string{SourceUpstream, SourceSupernode, SourcePeer, SourceStore} {
 		s.BlobBytes.WithLabelValues(source)
 	}
 	return s
 }
+
+func (s *Set) all() []prometheus.Collector {
+	return []prometheus.Collector{
+		s.BlobBytes, s.UploadBytes, s.UpstreamBytes, s.SeedBytes, s.BlobSeconds,
+		s.FirstByte, s.PiecesRejected, s.Peers, s.Tasks, s.Fallback,
+	}
+}
+
+// Describe is that of [prometheus.Collector].
+func (s *Set) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range s.all() {
+		c.Describe(ch)
+	}
+}
+
+// Collect is that of [prometheus.Collector].
+func (s *Set) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range s.all() {
+		c.Collect(ch)
+	}
+}
+
+var _ prometheus.Collector = (*Set)(nil)

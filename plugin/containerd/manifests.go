@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/shoal-p2p/shoal/internal/oci"
+	"github.com/shoal-p2p/shoal/mirror"
 )
 
 // Manifests reads manifests out of containerd's store.
@@ -17,7 +18,7 @@ type Manifests struct {
 }
 
 // Manifests returns containerd's manifests.
-func (s *Store) Manifests() *Manifests { return &Manifests{s: s} }
+func (s *Store) Manifests() mirror.ManifestStore { return &Manifests{s: s} }
 
 // Get returns a manifest. One that is not there, or too large to be a manifest,
 // gets errdefs.ErrNotFound.

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"google.golang.org/grpc"
 
+	"github.com/shoal-p2p/shoal/agent"
 	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p"
 )
@@ -81,6 +82,11 @@ func New(cfg Config) (*Store, error) {
 // Close ends the connection. Blobs that are read over it end with it.
 func (s *Store) Close() error { return s.client.Close() }
 
+// Info says which store this is.
+func (s *Store) Info() agent.StoreInfo {
+	return agent.StoreInfo{Kind: "containerd", Address: s.cfg.Address, Namespace: s.cfg.Namespace, ContentPath: s.cfg.ContentPath}
+}
+
 // Writes is false: containerd writes, while it reads from our mirror.
 func (s *Store) Writes() bool { return false }
 
@@ -144,4 +150,8 @@ func (s *Store) warnNoPath(ctx context.Context, err error) {
 	})
 }
 
-var _ p2p.Store = (*Store)(nil)
+var (
+	_ p2p.Store            = (*Store)(nil)
+	_ agent.ManifestKeeper = (*Store)(nil)
+	_ agent.Described      = (*Store)(nil)
+)

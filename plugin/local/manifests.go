@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/shoal-p2p/shoal/internal/oci"
+	"github.com/shoal-p2p/shoal/mirror"
 )
 
 // Manifests keeps manifests beside the blobs, as content like any other.
@@ -17,7 +18,7 @@ type Manifests struct {
 }
 
 // Manifests returns the store's manifests.
-func (s *Store) Manifests() *Manifests { return &Manifests{s: s} }
+func (s *Store) Manifests() mirror.ManifestStore { return &Manifests{s: s} }
 
 // Get returns a manifest. One that is not there, or too large to be a manifest,
 // gets errdefs.ErrNotFound.

@@ -13,6 +13,7 @@ import (
 	contentlocal "github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/shoal-p2p/shoal/agent"
 	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p"
 )
@@ -96,6 +97,9 @@ func (s *Store) Open(_ context.Context, dgst digest.Digest) (p2p.Blob, error) {
 	return &blob{Blob: b, s: s, dgst: dgst}, nil
 }
 
+// Info says which store this is.
+func (s *Store) Info() agent.StoreInfo { return agent.StoreInfo{Kind: "local", Dir: s.dir} }
+
 // Walk calls fn for every committed blob until fn returns an error.
 func (s *Store) Walk(ctx context.Context, fn func(dgst digest.Digest, size int64) error) error {
 	return contentdir.Walk(ctx, s.dir, func(dgst digest.Digest, info fs.FileInfo) error {
@@ -119,6 +123,8 @@ func (b *blob) Close() error {
 }
 
 var (
-	_ p2p.Store = (*Store)(nil)
-	_ p2p.Filer = (*blob)(nil)
+	_ p2p.Store            = (*Store)(nil)
+	_ agent.ManifestKeeper = (*Store)(nil)
+	_ agent.Described      = (*Store)(nil)
+	_ p2p.Filer            = (*blob)(nil)
 )

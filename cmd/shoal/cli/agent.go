@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"github.com/containerd/log"
 	"github.com/spf13/cobra"
 
+	"github.com/shoal-p2p/shoal/agent"
+	"github.com/shoal-p2p/shoal/internal/agentconfig"
 	"github.com/shoal-p2p/shoal/internal/config"
 	"github.com/shoal-p2p/shoal/internal/daemon"
-	"github.com/shoal-p2p/shoal/p2p"
 )
 
 func newAgent() *cobra.Command {
@@ -27,37 +27,21 @@ func newAgent() *cobra.Command {
 }
 
 func runAgent(cmd *cobra.Command, cfg *config.Config) error {
-	p, err := prepare(cfg, openStore)
+	end, err := begin(cfg)
 	if err != nil {
 		return err
 	}
-	defer p.close()
-	node, err := p2p.NewNode(p2p.Config{
-		Store: p.store, Metrics: p.metrics, Memory: cfg.MemoryPieces,
-		Supernode: cfg.Supernode(), Advertise: cfg.PeerAdvertise, Labels: cfg.PeerLabels,
-		UploadRate: cfg.UploadRate, DownloadRate: cfg.DownloadRate,
-	})
+	defer end()
+	store, err := openStore(cfg)
 	if err != nil {
 		return err
 	}
-	servers, err := p.mirrorServers(cfg, node, func() Status {
-		return Status{Version: thisVersion(), Role: config.Agent, Mirror: cfg.MirrorListen, Store: storeInfo(cfg), Node: node.Status()}
-	})
+	defer store.Close()
+	a, err := agent.New(agentconfig.New(cfg, store))
 	if err != nil {
 		return err
 	}
-	if cfg.Supernode() == "" {
-		log.L.Warn("no supernode is configured: every blob comes from its upstream")
-	} else {
-		log.L.Warn("peers are not authenticated: run the swarm in a network that you trust")
-	}
-	servers = append(servers, daemon.Server{Name: "peer port", Key: "peer.listen", Addr: cfg.PeerListen, Handler: node.Handler(), ConnContext: p2p.ConnContext})
-	return daemon.Run(cmd.Context(), daemon.Config{Servers: servers, Run: node.Run, Grace: cfg.ShutdownGrace})
-}
-
-func storeInfo(cfg *config.Config) StoreInfo {
-	if cfg.StoreKind == "containerd" {
-		return StoreInfo{Kind: cfg.StoreKind, Address: cfg.ContainerdAddress, Namespace: cfg.ContainerdNamespace, ContentPath: cfg.ContainerdContentPath}
-	}
-	return StoreInfo{Kind: "local", Dir: cfg.StoreDir}
+	ctx, stop := daemon.UntilSignal(cmd.Context())
+	defer stop()
+	return a.Run(ctx)
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/shoal-p2p/shoal/agent"
+	"github.com/shoal-p2p/shoal/internal/version"
 	"github.com/shoal-p2p/shoal/p2p"
 )
 
@@ -32,7 +34,7 @@ func TestVersionSaysWhatItIs(t *testing.T) {
 	require.Contains(t, out, "shoal dev")
 	out, err = shoal("version", "-o", "json")
 	require.NoError(t, err)
-	var v Version
+	var v version.Version
 	require.NoError(t, json.Unmarshal([]byte(out), &v))
 	require.NotEmpty(t, v.Go)
 	_, err = shoal("version", "-o", "xml")
@@ -40,10 +42,10 @@ func TestVersionSaysWhatItIs(t *testing.T) {
 }
 
 func TestStatusShowsPeersAndBytes(t *testing.T) {
-	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(Status{
+	running := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(agent.Status{
 			Mirror: "127.0.0.1:65001",
-			Store:  StoreInfo{Kind: "local", Dir: "/data"},
+			Store:  agent.StoreInfo{Kind: "local", Dir: "/data"},
 			Node: p2p.Status{
 				ID: "me", Supernode: &p2p.SupernodeStatus{Address: "sn:8002", Connected: true},
 				Bytes: map[string]int64{"peer": 3 << 20, "supernode": 512},
@@ -52,8 +54,8 @@ func TestStatusShowsPeersAndBytes(t *testing.T) {
 			},
 		})
 	}))
-	defer agent.Close()
-	out, err := shoal("status", "--admin", strings.TrimPrefix(agent.URL, "http://"))
+	defer running.Close()
+	out, err := shoal("status", "--admin", strings.TrimPrefix(running.URL, "http://"))
 	require.NoError(t, err)
 	for _, want := range []string{"sn:8002", "connected", "3.0 MiB", "512 B", "10.0.0.2:65002", "sha256:0123456789ab", "5.00 GiB", "4/10", "filling"} {
 		require.Contains(t, out, want)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/shoal-p2p/shoal/cmd/shoal/doctor"
 	"github.com/shoal-p2p/shoal/internal/config"
+	"github.com/shoal-p2p/shoal/internal/version"
 )
 
 // Exit codes of doctor.
@@ -59,7 +60,7 @@ failed, 1 if one did, 2 if doctor was called wrongly.`,
 			if o.ProbePatience <= 0 || o.Patience <= 0 {
 				return usage(errors.New("--timeout and --check-timeout must be more than 0"))
 			}
-			o.Config, o.Version, o.Credentials = cfg, version, dockerCredentials
+			o.Config, o.Version, o.Credentials = cfg, version.This().Version, dockerCredentials
 			return runDoctor(cmd, o, output)
 		},
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
+	"github.com/shoal-p2p/shoal/agent"
 	"github.com/shoal-p2p/shoal/internal/imagepull"
 	"github.com/shoal-p2p/shoal/plugin/containerd"
 )
@@ -82,25 +83,25 @@ func pull(cmd *cobra.Command, image string, f pullFlags) error {
 }
 
 // pullInto pulls into whatever store the agent has.
-func pullInto(ctx context.Context, agent *Status, named reference.Named, f pullFlags, d display) (imagepull.Image, error) {
-	if agent.Store.Kind != "containerd" {
+func pullInto(ctx context.Context, to *agent.Status, named reference.Named, f pullFlags, d display) (imagepull.Image, error) {
+	if to.Store.Kind != "containerd" {
 		if f.unpack {
 			return imagepull.Image{}, fmt.Errorf("--unpack needs an agent whose store is containerd")
 		}
 		return imagepull.Pull(ctx, named, imagepull.Options{
-			Mirror: agent.Mirror, Platform: f.platform, AllPlatforms: f.allPlatforms, Credentials: dockerCredentials, Progress: d.show,
+			Mirror: to.Mirror, Platform: f.platform, AllPlatforms: f.allPlatforms, Credentials: dockerCredentials, Progress: d.show,
 		})
 	}
 	if f.allPlatforms {
 		return imagepull.Image{}, fmt.Errorf("--all-platforms needs an agent whose store is local")
 	}
-	st, err := containerd.New(containerd.Config{Address: agent.Store.Address, Namespace: agent.Store.Namespace})
+	st, err := containerd.New(containerd.Config{Address: to.Store.Address, Namespace: to.Store.Namespace})
 	if err != nil {
 		return imagepull.Image{}, err
 	}
 	defer st.Close()
 	got, err := st.Pull(ctx, named.String(), containerd.PullOptions{
-		Mirror: agent.Mirror, Platform: f.platform, Unpack: f.unpack, Credentials: dockerCredentials,
+		Mirror: to.Mirror, Platform: f.platform, Unpack: f.unpack, Credentials: dockerCredentials,
 		Progress: func(all []containerd.Progress) {
 			for _, p := range all {
 				d.show(p.Descriptor, p.Offset)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/shoal-p2p/shoal/agent"
+	"github.com/shoal-p2p/shoal/internal/admin"
 	"github.com/shoal-p2p/shoal/internal/config"
 )
 
@@ -45,10 +47,10 @@ func newStatus() *cobra.Command {
 }
 
 // askStatus asks a running process for its status.
-func askStatus(ctx context.Context, addr string) (*Status, error) {
+func askStatus(ctx context.Context, addr string) (*agent.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+statusPath, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+admin.StatusPath, nil)
 	if err != nil {
 		return nil, fmt.Errorf("--admin %s is not host:port", addr)
 	}
@@ -61,14 +63,14 @@ func askStatus(ctx context.Context, addr string) (*Status, error) {
 		return nil, fmt.Errorf("agent at %s: %w", addr, err)
 	}
 	defer resp.Body.Close()
-	var s Status
+	var s agent.Status
 	if resp.StatusCode != http.StatusOK || json.NewDecoder(io.LimitReader(resp.Body, 64<<20)).Decode(&s) != nil {
 		return nil, fmt.Errorf("what answers at %s is not Shoal's admin address: it says %s", addr, resp.Status)
 	}
 	return &s, nil
 }
 
-func printStatus(w io.Writer, s *Status) error {
+func printStatus(w io.Writer, s *agent.Status) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	n := s.Node
 	fmt.Fprintf(t, "node\t%s\tshoal %s\n", n.ID, s.Version.Version)

@@ -7,12 +7,20 @@ import (
 
 	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
+	"github.com/shoal-p2p/shoal/agent"
+	"github.com/shoal-p2p/shoal/internal/admin"
+	"github.com/shoal-p2p/shoal/internal/agentconfig"
 	"github.com/shoal-p2p/shoal/internal/config"
 	"github.com/shoal-p2p/shoal/internal/daemon"
+	"github.com/shoal-p2p/shoal/internal/metrics"
+	"github.com/shoal-p2p/shoal/internal/version"
 	"github.com/shoal-p2p/shoal/mirror"
 	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/resolver"
 	"github.com/shoal-p2p/shoal/supernode"
 )
 
@@ -53,40 +61,67 @@ func newUp() *cobra.Command {
 // runSupernode runs a supernode. As config.Up it serves the mirror from the same
 // node, and so from the same store: nothing is copied between the two.
 func runSupernode(cmd *cobra.Command, cfg *config.Config, role string) error {
-	p, err := prepare(cfg, openLocal)
+	end, err := begin(cfg)
 	if err != nil {
 		return err
 	}
-	defer p.close()
-	sn, err := supernode.New(supernode.Config{
-		Store: p.store, Metrics: p.metrics, Memory: cfg.MemoryPieces,
-		Source: func(origin p2p.Origin, dgst digest.Digest) p2p.Source { return mirror.Source(p.resolver, origin, dgst) },
+	defer end()
+	upstream, err := resolver.New(resolver.Config{
+		Registries: agentconfig.Registries(cfg), UserAgent: "shoal/" + version.This().Version,
 	})
 	if err != nil {
 		return err
 	}
-	status := func() Status {
-		s := Status{Version: thisVersion(), Role: role, Store: storeInfo(cfg), Node: sn.Node().Status()}
+	defer upstream.Close()
+	store, err := openLocal(cfg)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	registry, set := prometheus.NewRegistry(), metrics.New()
+	registry.MustRegister(set, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	sn, err := supernode.New(supernode.Config{
+		Store: store, Metrics: set, Memory: cfg.MemoryPieces,
+		Source: func(origin p2p.Origin, dgst digest.Digest) p2p.Source { return mirror.Source(upstream, origin, dgst) },
+	})
+	if err != nil {
+		return err
+	}
+	told := admin.Config{Metrics: registry, Ready: func() bool { return true }} // addresses are bound before anything is served
+	told.Status = func() any {
+		s := agent.Status{Version: version.This(), Role: role, Store: store.Info(), Node: sn.Node().Status()}
 		if role == config.Up {
 			s.Mirror = cfg.MirrorListen
 		}
 		return s
 	}
 	mux := http.NewServeMux()
-	admin(mux, p.registry, status, false)
+	admin.Add(mux, told)
 	mux.Handle("/", sn.Handler())
 	servers := []daemon.Server{{Name: "supernode", Key: "listen", Addr: cfg.Listen, Handler: mux, ConnContext: p2p.ConnContext}}
 	ready := func() { log.L.Infof("agents join with: shoal agent --supernodes %s", cfg.Advertise) }
+	ctx, stop := daemon.UntilSignal(cmd.Context())
+	defer stop()
 	if role == config.Up {
-		more, err := p.mirrorServers(cfg, sn.Node(), status)
+		front, err := mirror.New(mirror.Config{
+			DefaultRegistry: cfg.DefaultRegistry, Node: sn.Node(), Resolver: upstream, Manifests: store.Manifests(),
+			StaleFor: cfg.StaleFor, Metrics: set,
+		})
 		if err != nil {
 			return err
 		}
-		servers = append(servers, more...)
+		told.Pprof = cfg.AdminPprof
+		operators := http.NewServeMux()
+		admin.Add(operators, told)
+		servers = append(servers,
+			daemon.Server{Name: "mirror", Key: "mirror.listen", Addr: cfg.MirrorListen, Handler: front, Clients: true},
+			daemon.Server{Name: "admin", Key: "admin.listen", Addr: cfg.AdminListen, Handler: operators})
+		daemon.WarnIfOpen(ctx, "mirror.listen", cfg.MirrorListen)
+		daemon.WarnIfOpen(ctx, "admin.listen", cfg.AdminListen)
 		ready = func() { greet(cfg) }
 	}
 	log.L.Warn("agents are not authenticated: run the swarm in a network that you trust")
-	return daemon.Run(cmd.Context(), daemon.Config{Servers: servers, Run: sn.Run, Grace: cfg.ShutdownGrace, Ready: ready})
+	return daemon.Run(ctx, daemon.Config{Servers: servers, Run: sn.Run, Grace: cfg.ShutdownGrace, Ready: ready})
 }
 
 // greet tells a newcomer what to do next.

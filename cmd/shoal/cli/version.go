@@ -4,37 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/shoal-p2p/shoal/internal/version"
 )
-
-// Set by the linker.
-var (
-	version = "dev"
-	commit  = ""
-)
-
-// Version is what a binary knows of itself.
-type Version struct {
-	Version  string `json:"version"`
-	Commit   string `json:"commit,omitempty"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
-}
-
-func thisVersion() Version {
-	v := Version{Version: version, Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	if info, ok := debug.ReadBuildInfo(); ok && v.Commit == "" {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				v.Commit = s.Value
-			}
-		}
-	}
-	return v
-}
 
 func newVersion() *cobra.Command {
 	var output string
@@ -51,7 +25,7 @@ func newVersion() *cobra.Command {
 }
 
 func printVersion(w io.Writer, output string) error {
-	v := thisVersion()
+	v := version.This()
 	switch output {
 	case "json":
 		return printJSON(w, v)

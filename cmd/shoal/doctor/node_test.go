@@ -16,7 +16,6 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/opencontainers/go-digest"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-p2p/shoal/internal/config"
@@ -120,7 +119,7 @@ func newMachine(t *testing.T, d *containerdtest.Daemon) *machine {
 	t.Cleanup(peer.Close)
 	m.peer = peer
 	cfg.PeerListen = addrOf(peer)
-	front, err := mirror.New(mirror.Config{DefaultRegistry: "docker.io", Node: node, Resolver: up, Manifests: manifests, Metrics: metrics.New(prometheus.NewRegistry())})
+	front, err := mirror.New(mirror.Config{DefaultRegistry: "docker.io", Node: node, Resolver: up, Manifests: manifests, Metrics: metrics.New()})
 	require.NoError(t, err)
 	face := serve(t, front)
 	cfg.MirrorListen = addrOf(face)

@@ -1,0 +1,40 @@
+// Package agentconfig makes settings, by their keys, the configuration of an
+// agent. It is the one place of internal that knows package agent: the command
+// line and the plugin inside containerd share it.
+package agentconfig
+
+import (
+	"github.com/shoal-p2p/shoal/agent"
+	"github.com/shoal-p2p/shoal/internal/config"
+	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/resolver"
+)
+
+// New is what cfg says of an agent with that store.
+func New(cfg *config.Config, store p2p.Store) agent.Config {
+	c := agent.Config{
+		Store:      store,
+		Supernodes: cfg.Supernodes,
+		Mirror:     agent.Listen{Addr: cfg.MirrorListen},
+		Peers:      agent.Listen{Addr: cfg.PeerListen},
+		Admin:      agent.Listen{Addr: cfg.AdminListen},
+		Advertise:  cfg.PeerAdvertise, Labels: cfg.PeerLabels,
+		UploadRate: cfg.UploadRate, DownloadRate: cfg.DownloadRate,
+		Memory:     cfg.MemoryPieces,
+		Registries: Registries(cfg), DefaultRegistry: cfg.DefaultRegistry, StaleFor: cfg.StaleFor,
+		Pprof: cfg.AdminPprof,
+		Grace: cfg.ShutdownGrace,
+	}
+	if c.Grace == 0 {
+		c.Grace = -1 // somebody asked for none
+	}
+	return c
+}
+
+// Registries are the upstreams that need more than HTTPS.
+func Registries(cfg *config.Config) (all []resolver.Registry) {
+	for _, r := range cfg.Registries {
+		all = append(all, resolver.Registry(r))
+	}
+	return all
+}
