@@ -31,6 +31,10 @@ const (
 type Config struct {
 	// Address is containerd's socket; "" means DefaultAddress.
 	Address string
+	// Client is what speaks to containerd, instead of one that connects to
+	// Address: for who has one already, or is inside containerd. It stays its
+	// owner's to close; nil means that the store makes one.
+	Client *client.Client
 	// Namespace is where images are pulled to, and where blobs are looked
 	// for first; "" means DefaultNamespace.
 	Namespace string
@@ -66,11 +70,15 @@ func New(cfg Config) (*Store, error) {
 	if cfg.ContentPath == "" {
 		cfg.ContentPath = DefaultContentPath
 	}
-	c, err := client.New(cfg.Address, client.WithTimeout(dialTimeout), client.WithExtraDialOpts([]grpc.DialOption{
-		grpc.WithContextDialer(dial),
-	}))
-	if err != nil {
-		return nil, fmt.Errorf("store containerd at %s: %w; check containerd.address", cfg.Address, err)
+	c := cfg.Client
+	if c == nil {
+		var err error
+		c, err = client.New(cfg.Address, client.WithTimeout(dialTimeout), client.WithExtraDialOpts([]grpc.DialOption{
+			grpc.WithContextDialer(dial),
+		}))
+		if err != nil {
+			return nil, fmt.Errorf("store containerd at %s: %w; check containerd.address", cfg.Address, err)
+		}
 	}
 	return &Store{
 		cfg: cfg, client: c, now: time.Now,
@@ -79,8 +87,14 @@ func New(cfg Config) (*Store, error) {
 	}, nil
 }
 
-// Close ends the connection. Blobs that are read over it end with it.
-func (s *Store) Close() error { return s.client.Close() }
+// Close ends the connection, if it is the store's own. Blobs that are read over
+// it end with it.
+func (s *Store) Close() error {
+	if s.cfg.Client != nil {
+		return nil
+	}
+	return s.client.Close()
+}
 
 // Info says which store this is.
 func (s *Store) Info() agent.StoreInfo {

@@ -149,6 +149,23 @@ func TestSurvivesARestartOfContainerd(t *testing.T) {
 	})
 }
 
+func TestAClientOfSomebodyElseIsUsedAndLeftOpen(t *testing.T) {
+	containerdtest.Each(t, func(t *testing.T, d *containerdtest.Daemon) {
+		dgst, blob := storetest.Blob(digest.SHA256, 1000)
+		put(t, d, "default", dgst, blob)
+		nothing := filepath.Join(t.TempDir(), "nothing")
+		c := d.Client(t)
+		s, err := New(Config{Client: c, Address: nothing, ContentPath: nothing})
+		require.NoError(t, err)
+		b, err := s.Open(t.Context(), dgst)
+		require.NoError(t, err)
+		require.NoError(t, b.Close())
+		require.NoError(t, s.Close())
+		_, err = c.Version(t.Context())
+		require.NoError(t, err, "it is its owner's to close")
+	})
+}
+
 func TestStartsBeforeContainerd(t *testing.T) {
 	s, err := New(Config{Address: filepath.Join(t.TempDir(), "c.sock"), ContentPath: filepath.Join(t.TempDir(), "nothing")})
 	require.NoError(t, err)
