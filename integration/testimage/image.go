@@ -68,15 +68,35 @@ func Stored(seed string, layers int, size int64) (v1.Image, error) {
 
 // runnable says what platform an image is for.
 func runnable(img v1.Image) (v1.Image, error) {
+	return configure(img, v1.Platform{OS: "linux", Architecture: "amd64"})
+}
+
+func configure(img v1.Image, p v1.Platform) (v1.Image, error) {
 	cfg, err := img.ConfigFile()
 	if err != nil {
 		return nil, err
 	}
 	cfg = cfg.DeepCopy()
-	cfg.OS, cfg.Architecture = "linux", "amd64"
+	cfg.OS, cfg.Architecture, cfg.Variant = p.OS, p.Architecture, p.Variant
 	cfg.Config.Cmd = []string{"/bin/sh"}
 	cfg.Config.Env = []string{"PATH=/bin"}
 	return mutate.ConfigFile(img, cfg)
+}
+
+// Index makes an index of an image for linux/amd64 and one for linux/arm64, and
+// returns these too.
+func Index(seed string, layers int, size int64) (index v1.ImageIndex, amd64, arm64 v1.Image, err error) {
+	if amd64, err = Image(seed, layers, size); err != nil {
+		return nil, nil, nil, err
+	}
+	arm := v1.Platform{OS: "linux", Architecture: "arm64"}
+	if arm64, err = Image(seed+"-arm64", layers, size); err == nil {
+		arm64, err = configure(arm64, arm)
+	}
+	index = mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
+		mutate.IndexAddendum{Add: arm64, Descriptor: v1.Descriptor{Platform: &arm}},
+		mutate.IndexAddendum{Add: amd64, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}})
+	return index, amd64, arm64, err
 }
 
 func baseLayer() (v1.Layer, error) {
@@ -138,6 +158,15 @@ func Push(image string, img v1.Image, transport http.RoundTripper) error {
 		return err
 	}
 	return remote.Write(ref, img, remote.WithTransport(transport))
+}
+
+// PushIndex pushes an index by name over plain HTTP.
+func PushIndex(image string, index v1.ImageIndex, transport http.RoundTripper) error {
+	ref, err := name.ParseReference(image, name.Insecure)
+	if err != nil {
+		return err
+	}
+	return remote.WriteIndex(ref, index, remote.WithTransport(transport))
 }
 
 // Blob is a config or a layer of an image.

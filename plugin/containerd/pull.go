@@ -3,7 +3,6 @@ package containerd
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
-	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -29,7 +27,9 @@ type PullOptions struct {
 	Mirror string
 	// Platform is e.g. "linux/arm64"; "" means this machine's.
 	Platform string
-	// Unpack makes a snapshot of the image, ready to run.
+	// AllPlatforms pulls what the image has for every platform.
+	AllPlatforms bool
+	// Unpack makes a snapshot of the image for Platform, ready to run.
 	Unpack bool
 	// Snapshotter unpacks; "" means containerd's default.
 	Snapshotter string
@@ -53,7 +53,7 @@ type Progress struct {
 type Image struct {
 	Name   string // in full, as containerd has it
 	Digest digest.Digest
-	Size   int64 // bytes of the platform's contents
+	Size   int64 // bytes of what was wanted of it
 }
 
 // Pull makes containerd hold an image, with all bytes from the mirror. Short
@@ -65,15 +65,54 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 		return Image{}, fmt.Errorf("image %q: %w", ref, err)
 	}
 	ctx = namespaces.WithNamespace(ctx, s.cfg.Namespace)
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = nil // the mirror is ours
-	defer transport.CloseIdleConnections()
-
-	opts := []client.RemoteOpt{
-		client.WithResolver(docker.NewResolver(docker.ResolverOptions{
-			Hosts: imagepull.Hosts(o.Mirror, &http.Client{Transport: transport}, o.Credentials),
-		})),
+	what := "image " + named.String() + " from mirror " + o.Mirror
+	source, err := imagepull.Open(ctx, named, imagepull.Options{
+		Mirror: o.Mirror, Platform: o.Platform, AllPlatforms: o.AllPlatforms, Runs: o.Unpack, Credentials: o.Credentials,
+	})
+	if err != nil {
+		return Image{}, fmt.Errorf("%s: %w", what, err)
 	}
+	defer source.Close()
+	if err := source.Check(ctx); err != nil {
+		return Image{}, fmt.Errorf("%s: %w", what, err)
+	}
+	image, err := s.pull(ctx, named, source, o)
+	if err != nil {
+		return Image{}, s.explain(what, err)
+	}
+	return image, nil
+}
+
+func (s *Store) pull(ctx context.Context, named reference.Named, source *imagepull.Source, o PullOptions) (Image, error) {
+	opts := []client.RemoteOpt{client.WithResolver(source)}
+	p := &progress{store: s.client.ContentStore(), tell: o.Progress}
+	if o.Progress != nil {
+		opts = append(opts, client.WithImageHandler(images.HandlerFunc(p.begin)))
+		p.start(ctx)
+	}
+	var image client.Image
+	var err error
+	if o.AllPlatforms {
+		image, err = s.pullAll(ctx, named, o, opts)
+	} else {
+		image, err = s.pullOne(ctx, named, o, opts)
+	}
+	if o.Progress != nil {
+		p.stop(ctx, err == nil)
+	}
+	if err != nil {
+		return Image{}, err
+	}
+	got := Image{Name: image.Name(), Digest: image.Target().Digest}
+	if o.AllPlatforms {
+		got.Size, err = image.Usage(ctx)
+	} else {
+		got.Size, err = image.Size(ctx)
+	}
+	return got, err
+}
+
+func (s *Store) pullOne(ctx context.Context, named reference.Named, o PullOptions, opts []client.RemoteOpt) (client.Image, error) {
 	if o.Platform != "" {
 		opts = append(opts, client.WithPlatform(o.Platform))
 	}
@@ -83,24 +122,22 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 	if o.Snapshotter != "" {
 		opts = append(opts, client.WithPullSnapshotter(o.Snapshotter))
 	}
-	var p *progress
-	if o.Progress != nil {
-		p = &progress{store: s.client.ContentStore(), tell: o.Progress}
-		opts = append(opts, client.WithImageHandler(images.HandlerFunc(p.begin)))
-		p.start(ctx)
-	}
-	image, err := s.client.Pull(ctx, named.String(), opts...)
-	if p != nil {
-		p.stop(ctx, err == nil)
-	}
+	return s.client.Pull(ctx, named.String(), opts...)
+}
+
+// pullAll unpacks for this machine alone: the others are there to be passed on.
+func (s *Store) pullAll(ctx context.Context, named reference.Named, o PullOptions, opts []client.RemoteOpt) (client.Image, error) {
+	record, err := s.client.Fetch(ctx, named.String(), opts...)
 	if err != nil {
-		return Image{}, s.explain("image "+named.String()+" from mirror "+o.Mirror, err)
+		return nil, err
 	}
-	size, err := image.Size(ctx)
-	if err != nil {
-		return Image{}, s.explain("image "+named.String(), err)
+	image := client.NewImage(s.client, record)
+	if o.Unpack {
+		if err := image.Unpack(ctx, o.Snapshotter); err != nil {
+			return nil, fmt.Errorf("unpack: %w", err)
+		}
 	}
-	return Image{Name: image.Name(), Digest: image.Target().Digest, Size: size}, nil
+	return image, nil
 }
 
 // progress follows a pull from the outside: which contents it has begun, and

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -28,7 +29,8 @@ func newPull() *cobra.Command {
 		Use:   "pull IMAGE",
 		Short: "Pull an image through the swarm into the agent's content store",
 		Example: `  shoal pull alpine
-  shoal pull --platform linux/arm64 registry.example/team/app:1.2`,
+  shoal pull --platform linux/arm64 registry.example/team/app:1.2
+  shoal pull --all-platforms --unpack registry.example/team/app:1.2`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return pull(cmd, args[0], f)
@@ -37,8 +39,8 @@ func newPull() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.admin, "admin", defaultAdmin, "admin `address` of the agent")
 	flags.StringVar(&f.platform, "platform", "", "platform such as linux/arm64; this machine's if empty")
-	flags.BoolVar(&f.allPlatforms, "all-platforms", false, "pull every platform of the image (local store)")
-	flags.BoolVar(&f.unpack, "unpack", false, "also unpack it, ready to run (containerd store)")
+	flags.BoolVar(&f.allPlatforms, "all-platforms", false, "pull what the image has for every platform")
+	flags.BoolVar(&f.unpack, "unpack", false, "also unpack it for the platform, ready to run (containerd store)")
 	flags.StringVar(&f.progress, "progress", "auto", "auto, plain or none")
 	return cmd
 }
@@ -47,6 +49,9 @@ func pull(cmd *cobra.Command, image string, f pullFlags) error {
 	named, err := reference.ParseDockerRef(image)
 	if err != nil {
 		return fmt.Errorf("image %q: %w", image, err)
+	}
+	if f.allPlatforms && f.platform != "" {
+		return errors.New("--platform and --all-platforms exclude each other")
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -69,7 +74,7 @@ func pull(cmd *cobra.Command, image string, f pullFlags) error {
 		return fmt.Errorf("image %s: interrupted", named)
 	}
 	if err != nil {
-		return fmt.Errorf("image %s: %w", named, err)
+		return err
 	}
 	took := time.Since(start)
 	fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n%s in %.1f s", named, result.Digest, size(result.Size), took.Seconds())
@@ -88,12 +93,13 @@ func pullInto(ctx context.Context, to *agent.Status, named reference.Named, f pu
 		if f.unpack {
 			return imagepull.Image{}, fmt.Errorf("--unpack needs an agent whose store is containerd")
 		}
-		return imagepull.Pull(ctx, named, imagepull.Options{
+		got, err := imagepull.Pull(ctx, named, imagepull.Options{
 			Mirror: to.Mirror, Platform: f.platform, AllPlatforms: f.allPlatforms, Credentials: dockerCredentials, Progress: d.show,
 		})
-	}
-	if f.allPlatforms {
-		return imagepull.Image{}, fmt.Errorf("--all-platforms needs an agent whose store is local")
+		if err != nil {
+			err = fmt.Errorf("image %s from mirror %s: %w", named, to.Mirror, err)
+		}
+		return got, err
 	}
 	st, err := containerd.New(containerd.Config{Address: to.Store.Address, Namespace: to.Store.Namespace})
 	if err != nil {
@@ -101,7 +107,7 @@ func pullInto(ctx context.Context, to *agent.Status, named reference.Named, f pu
 	}
 	defer st.Close()
 	got, err := st.Pull(ctx, named.String(), containerd.PullOptions{
-		Mirror: to.Mirror, Platform: f.platform, Unpack: f.unpack, Credentials: dockerCredentials,
+		Mirror: to.Mirror, Platform: f.platform, AllPlatforms: f.allPlatforms, Unpack: f.unpack, Credentials: dockerCredentials,
 		Progress: func(all []containerd.Progress) {
 			for _, p := range all {
 				d.show(p.Descriptor, p.Offset)
