@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/shoal-p2p/shoal/internal/admin"
 	"github.com/shoal-p2p/shoal/internal/daemon"
@@ -27,6 +28,7 @@ type Agent struct {
 	collectors []prometheus.Collector
 	resolver   *resolver.Resolver
 	node       *p2p.Node
+	receiver   Receiver // nil unless the store is filled by one
 	mirror     http.Handler
 	admin      *http.ServeMux
 
@@ -60,10 +62,14 @@ func New(cfg Config) (*Agent, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if a.mirror, err = mirror.New(mirror.Config{
+	front := mirror.Config{
 		DefaultRegistry: cfg.DefaultRegistry, Node: a.node, Resolver: a.resolver,
 		Manifests: cfg.manifests(), StaleFor: cfg.StaleFor, Metrics: set,
-	}); err != nil {
+	}
+	if a.receiver = cfg.receiver(a.node); a.receiver != nil {
+		front.Receiver = a.receiver
+	}
+	if a.mirror, err = mirror.New(front); err != nil {
 		return nil, err
 	}
 	gatherer, _ := a.cfg.Metrics.(prometheus.Gatherer)
@@ -107,8 +113,25 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer end()
 	defer context.AfterFunc(ctx, end)()
 	return daemon.Run(ctx, daemon.Config{
-		Servers: a.servers(), Run: a.node.Run, Grace: a.cfg.Grace, Ready: func() { close(a.ready) },
+		Servers: a.servers(), Run: a.work, Drain: a.drain, Grace: a.cfg.Grace, Ready: func() { close(a.ready) },
 	})
+}
+
+func (a *Agent) work(ctx context.Context) error {
+	if a.receiver == nil {
+		return a.node.Run(ctx)
+	}
+	var group errgroup.Group
+	group.Go(func() error { return a.receiver.Run(ctx) })
+	group.Go(func() error { return a.node.Run(ctx) })
+	return group.Wait()
+}
+
+func (a *Agent) drain(ctx context.Context) error {
+	if a.receiver == nil {
+		return nil
+	}
+	return a.receiver.Drain(ctx)
 }
 
 // serves is whether new clients are welcome.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -22,7 +23,8 @@ const (
 
 // Config is what an [Agent] is made of. Nothing but Store is required.
 type Config struct {
-	// Store holds the blobs. It may be a [ManifestKeeper] and [Described], too.
+	// Store holds the blobs. It may be a [ManifestKeeper], [Filled] and
+	// [Described], too.
 	Store p2p.Store
 
 	// Supernodes are the host:port of the supernodes, of which there is at most
@@ -92,6 +94,21 @@ type ManifestKeeper interface {
 	Manifests() mirror.ManifestStore
 }
 
+// Filled is a store that can be filled before a client of the mirror asks.
+type Filled interface {
+	// Receiver returns what fills it, with blobs of the node; nil if nothing does.
+	Receiver(node *p2p.Node) Receiver
+}
+
+// Receiver fills a store.
+type Receiver interface {
+	mirror.Receiver
+	// Run works until its context ends, and lets go of everything then.
+	Run(ctx context.Context) error
+	// Drain waits for what is under way, until its context ends at the latest.
+	Drain(ctx context.Context) error
+}
+
 // Described is a store that says in the status API what it is.
 type Described interface {
 	Info() StoreInfo
@@ -123,6 +140,13 @@ func (c *Config) supernode() string {
 		return ""
 	}
 	return c.Supernodes[0]
+}
+
+func (c *Config) receiver(node *p2p.Node) Receiver {
+	if f, ok := c.Store.(Filled); ok {
+		return f.Receiver(node)
+	}
+	return nil
 }
 
 func (c *Config) manifests() mirror.ManifestStore {

@@ -38,13 +38,17 @@ func (s source) Open(ctx context.Context, offset, end int64) (io.ReadCloser, int
 	return s.r.Blob(ctx, resolver.Repository{Registry: s.origin.Registry, Name: s.origin.Repository, Authorization: s.origin.Authorization}, s.dgst, offset, end)
 }
 
+// sourceOf is the way to the blobs of a repository.
+func (m *mirror) sourceOf(repo resolver.Repository) func(digest.Digest) p2p.Source {
+	origin := p2p.Origin{Registry: repo.Registry, Repository: repo.Name, Authorization: repo.Authorization}
+	return func(dgst digest.Digest) p2p.Source { return Source(m.cfg.Resolver, origin, dgst) }
+}
+
 func (m *mirror) serveBlob(w http.ResponseWriter, r *http.Request, t target, start time.Time) error {
 	if r.Method == http.MethodHead {
 		return m.statBlob(w, r, t)
 	}
-	repo := t.repository(r)
-	origin := p2p.Origin{Registry: repo.Registry, Repository: repo.Name, Authorization: repo.Authorization}
-	source := func(dgst digest.Digest) p2p.Source { return Source(m.cfg.Resolver, origin, dgst) }
+	source := m.sourceOf(t.repository(r))
 	c, err := m.cfg.Node.Open(r.Context(), t.digest, source(t.digest))
 	if err != nil {
 		return err

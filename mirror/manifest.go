@@ -1,7 +1,9 @@
 package mirror
 
 import (
+	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -47,8 +49,34 @@ func (m *mirror) serveManifest(w http.ResponseWriter, r *http.Request, t target)
 		return nil
 	}
 	m.ahead.learn(r, got.MediaType, got.Body)
+	if m.cfg.Receiver != nil && fromContainerd(r) {
+		m.cfg.Receiver.Receive(r.Context(), got.MediaType, got.Digest, got.Body, m.sourceOf(repo))
+	}
 	writePart(w, r, got.Body, etagOf(got.Digest))
 	return nil
+}
+
+// fromContainerd reports whether a containerd on this machine gets a manifest.
+func fromContainerd(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.URL.Query().Has("ns") &&
+		strings.HasPrefix(r.UserAgent(), "containerd/") && fromHere(r)
+}
+
+// fromHere reports whether a request comes from this machine.
+func fromHere(r *http.Request) bool {
+	remote, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	if remote.Addr().IsLoopback() {
+		return true
+	}
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return false
+	}
+	own, err := netip.ParseAddrPort(local.String())
+	return err == nil && own.Addr().Unmap() == remote.Addr().Unmap()
 }
 
 // writePart answers with a body, or the part of it that is asked for.

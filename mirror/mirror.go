@@ -33,8 +33,18 @@ type Config struct {
 	// connection is cut; 0 means 5 minutes. One that does not read holds
 	// memory that others need.
 	ClientStall time.Duration
+	// Receiver is told what a containerd on this machine will pull; may be nil.
+	Receiver Receiver
 	// Metrics counts.
 	Metrics *metrics.Set
+}
+
+// Receiver brings blobs into the content store of a containerd on this machine,
+// before it asks for them.
+type Receiver interface {
+	// Receive is called before such a containerd is answered with a manifest or
+	// an index, and must return soon. source is the way to its blobs.
+	Receive(ctx context.Context, mediaType string, dgst digest.Digest, body []byte, source func(digest.Digest) p2p.Source)
 }
 
 // ManifestStore keeps manifests by digest.

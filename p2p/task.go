@@ -85,9 +85,10 @@ func (t *task) setLayout(l piece.Layout) {
 }
 
 // filling reports whether pieces are needed: until the blob is whole, and again
-// if a client reads what memory had to let go.
+// if a client reads what memory had to let go. A task that has been put away needs
+// none.
 func (t *task) filling() bool {
-	return t.err == nil && (!t.whole || len(t.contents) > 0 && !t.held.All())
+	return t.err == nil && t.ctx.Err() == nil && (!t.whole || len(t.contents) > 0 && !t.held.All())
 }
 
 // readable reports whether clients may read piece i. The last piece, and those
@@ -134,7 +135,7 @@ func (t *task) offer(i int) {
 
 // rewindow asks for the pieces that are needed next. Callers hold n.mu.
 func (t *task) rewindow() {
-	if !t.known || t.n.cfg.Seed {
+	if !t.known || t.n.cfg.Seed || t.ctx.Err() != nil {
 		return
 	}
 	if !t.filling() {

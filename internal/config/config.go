@@ -29,6 +29,7 @@ type Config struct {
 	ContainerdAddress     string
 	ContainerdNamespace   string
 	ContainerdContentPath string
+	ContainerdIngest      string
 
 	PeerListen    string
 	PeerAdvertise string
@@ -68,6 +69,9 @@ func (c *Config) complete() error {
 	}
 	if c.StoreKind != "local" && c.StoreKind != "containerd" {
 		return fmt.Errorf("store.kind is %q: it is local or containerd", c.StoreKind)
+	}
+	if c.ContainerdIngest != "stream" && c.ContainerdIngest != "direct" {
+		return fmt.Errorf("containerd.ingest is %q: it is stream or direct", c.ContainerdIngest)
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("log.format is %q: it is text or json", c.LogFormat)

@@ -36,6 +36,7 @@ func decode(k *koanf.Koanf) (*Config, error) {
 		ContainerdAddress:     r.text("containerd.address"),
 		ContainerdNamespace:   r.text("containerd.namespace"),
 		ContainerdContentPath: r.text("containerd.content_path"),
+		ContainerdIngest:      r.text("containerd.ingest"),
 
 		PeerListen:    r.text("peer.listen"),
 		PeerAdvertise: r.text("peer.advertise"),

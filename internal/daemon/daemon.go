@@ -36,6 +36,9 @@ type Config struct {
 	// Run is the daemon's own work. It returns when its context ends, which is
 	// after clients have been served.
 	Run func(ctx context.Context) error
+	// Drain, if not nil, waits for work that is not a request of a client, beside
+	// those. It returns when its context ends, at the latest.
+	Drain func(ctx context.Context) error
 	// Grace is how long clients' requests may take to finish.
 	Grace time.Duration
 	// Ready is called when all addresses are bound; may be nil.
@@ -90,6 +93,9 @@ func drain(ctx context.Context, cfg Config, servers []*http.Server) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Grace)
 	defer cancel()
 	var group errgroup.Group
+	if cfg.Drain != nil {
+		group.Go(func() error { return cfg.Drain(ctx) })
+	}
 	for i, s := range cfg.Servers {
 		if s.Clients {
 			group.Go(func() error { return servers[i].Shutdown(ctx) })

@@ -22,10 +22,12 @@ import (
 
 // Defaults of [Config].
 const (
-	DefaultAddress     = "/run/containerd/containerd.sock"
-	DefaultNamespace   = "default" // the kubelet's is k8s.io
-	DefaultContentPath = "/var/lib/containerd/io.containerd.content.v1.content"
+	DefaultAddress   = "/run/containerd/containerd.sock"
+	DefaultNamespace = "default" // the kubelet's is k8s.io
 )
+
+// nowhere is a content path that cannot be read.
+const nowhere = os.DevNull
 
 // Config is what a [Store] is made of.
 type Config struct {
@@ -39,9 +41,12 @@ type Config struct {
 	// for first; "" means DefaultNamespace.
 	Namespace string
 	// ContentPath is the directory of containerd's content store as this
-	// process sees it; "" means DefaultContentPath. If it cannot be read,
-	// all goes over the socket.
+	// process sees it. If it is "" or cannot be read, all goes over the
+	// socket.
 	ContentPath string
+	// Direct makes the agent write layers into containerd while containerd
+	// waits for them; see [Direct]. Else containerd reads them from the mirror.
+	Direct bool
 }
 
 // Store is a running containerd's content store.
@@ -67,9 +72,6 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Namespace == "" {
 		cfg.Namespace = DefaultNamespace
 	}
-	if cfg.ContentPath == "" {
-		cfg.ContentPath = DefaultContentPath
-	}
 	c := cfg.Client
 	if c == nil {
 		var err error
@@ -80,11 +82,13 @@ func New(cfg Config) (*Store, error) {
 			return nil, fmt.Errorf("store containerd at %s: %w; check containerd.address", cfg.Address, err)
 		}
 	}
-	return &Store{
-		cfg: cfg, client: c, now: time.Now,
-		growing: growing{root: cfg.ContentPath},
-		ingests: map[digest.Digest]struct{}{},
-	}, nil
+	s := &Store{cfg: cfg, client: c, now: time.Now, ingests: map[digest.Digest]struct{}{}}
+	if cfg.ContentPath == "" {
+		s.cfg.ContentPath = nowhere
+		s.noPath.Do(func() {}) // as it was asked for
+	}
+	s.growing.root = s.cfg.ContentPath
+	return s, nil
 }
 
 // Close ends the connection, if it is the store's own. Blobs that are read over
@@ -98,7 +102,19 @@ func (s *Store) Close() error {
 
 // Info says which store this is.
 func (s *Store) Info() agent.StoreInfo {
-	return agent.StoreInfo{Kind: "containerd", Address: s.cfg.Address, Namespace: s.cfg.Namespace, ContentPath: s.cfg.ContentPath}
+	info := agent.StoreInfo{Kind: "containerd", Address: s.cfg.Address, Namespace: s.cfg.Namespace, ContentPath: s.cfg.ContentPath}
+	if info.ContentPath == nowhere {
+		info.ContentPath = ""
+	}
+	return info
+}
+
+// Receiver is a [Direct], if the store was made for it, and else nil.
+func (s *Store) Receiver(node *p2p.Node) agent.Receiver {
+	if !s.cfg.Direct {
+		return nil
+	}
+	return newDirect(s, node)
 }
 
 // Writes is false: containerd writes, while it reads from our mirror.

@@ -83,5 +83,6 @@ func openStore(cfg *config.Config) (store, error) {
 	}
 	return containerd.New(containerd.Config{
 		Address: cfg.ContainerdAddress, Namespace: cfg.ContainerdNamespace, ContentPath: cfg.ContainerdContentPath,
+		Direct: cfg.ContainerdIngest == "direct",
 	})
 }

@@ -95,7 +95,7 @@ func (n *node) checkContent(context.Context) answer {
 	}
 	ours := n.Config.ContainerdContentPath
 	if ours == "" {
-		ours = containerd.DefaultContentPath
+		return skip("containerd.content_path is empty: blobs are read through the socket, at a tenth of the speed")
 	}
 	_, err := os.ReadDir(filepath.Join(ours, "blobs"))
 	if errors.Is(err, fs.ErrNotExist) { // containerd makes it with the first blob
