@@ -23,6 +23,11 @@ type Options struct {
 	// Containerd is the directory of containerd, ctr and the shim; "" means
 	// those of $PATH.
 	Containerd string
+	// Builtin says that the agent is inside containerd: Containerd was built
+	// from contrib/containerd. BuiltinKeys are lines of its section, more than
+	// where it serves; AgentFlags count for nothing.
+	Builtin     bool
+	BuiltinKeys string
 	// Store is the agents' store.kind; "" means containerd. With local, no
 	// containerd is started.
 	Store string

@@ -49,8 +49,30 @@ address = %q
 [ttrpc]
 address = %q
 `, filepath.Join(n.dir, "root"), filepath.Join(n.dir, "state"), n.Socket(), n.Socket()+".ttrpc")
+	if n.c.o.Builtin {
+		config += n.builtin()
+	}
 	file = filepath.Join(n.dir, "containerd.toml")
 	return file, os.WriteFile(file, []byte(config), 0o644)
+}
+
+// builtin is the agent's section in containerd's configuration.
+func (n *Node) builtin() string {
+	supernodes := "[]"
+	if !n.c.o.NoSupernode {
+		supernodes = fmt.Sprintf("[%q]", supernodeAddr)
+	}
+	return fmt.Sprintf(`[debug]
+level = "debug"
+[plugins."io.shoal.v1.agent"]
+supernodes = %s
+registries = [{host = %q, plain_http = true}]
+mirror.listen = %q
+admin.listen = %q
+peer.listen = %q
+peer.advertise = %q
+%s
+`, supernodes, Registry, mirrorAddr, adminAddr, n.host.ip+":65002", n.host.ip+":65002", n.c.o.BuiltinKeys)
 }
 
 func (n *Node) startContainerd(ctx context.Context) error {

@@ -43,8 +43,12 @@ func (n *Node) Start(ctx context.Context) error {
 func (n *Node) usesContainerd() bool { return n.c.o.Store != "local" }
 
 // StartAgent starts the agent, again if it has ended. The flags are added to
-// those of the cluster.
+// those of the cluster. An agent inside containerd has started with that.
 func (n *Node) StartAgent(ctx context.Context, flags ...string) error {
+	if n.c.o.Builtin {
+		n.Agent = n.Containerd
+		return n.awaitAgent(ctx)
+	}
 	args := []string{
 		n.c.o.Shoal, "agent", "--mirror-listen", mirrorAddr, "--admin-listen", adminAddr,
 		"--peer-listen", n.host.ip + ":65002", "--peer-advertise", n.host.ip + ":65002",
@@ -61,7 +65,12 @@ func (n *Node) StartAgent(ctx context.Context, flags ...string) error {
 		return err
 	}
 	n.Agent = p
-	return n.c.await(ctx, p, n.host, "http://"+adminAddr+"/api/v1/status", func(body string) bool {
+	return n.awaitAgent(ctx)
+}
+
+// awaitAgent waits until the agent has found its supernode.
+func (n *Node) awaitAgent(ctx context.Context) error {
+	return n.c.await(ctx, n.Agent, n.host, "http://"+adminAddr+"/api/v1/status", func(body string) bool {
 		return n.c.Supernode == nil || n.c.Supernode.ended() || strings.Contains(body, `"connected":true`)
 	})
 }

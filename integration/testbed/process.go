@@ -73,6 +73,9 @@ func (p *Process) Terminate() error {
 	}
 }
 
+// ExitCode is how a process that has ended did; -1 is by a signal.
+func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
+
 // ended reports whether the process is gone.
 func (p *Process) ended() bool {
 	select {

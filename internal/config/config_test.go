@@ -120,6 +120,35 @@ func TestMistakesAreNamed(t *testing.T) {
 	require.ErrorContains(t, err, "did you mean SHOAL_MIRROR_LISTEN?")
 }
 
+func TestAnotherProgramsFileMayHoldOurKeys(t *testing.T) {
+	t.Setenv("SHOAL_MIRROR_LISTEN", "127.0.0.1:1")
+	t.Setenv("SHOAL_NONSENSE", "x")
+	c, err := FromMap(map[string]any{
+		"supernodes":    []any{"sn.example"},
+		"mirror.listen": "127.0.0.1:2",
+		"peer":          map[string]any{"labels": map[string]any{"zone": "a"}, "upload_rate": int64(1000)},
+		"registries":    []any{map[string]any{"host": "a:5000", "plain_http": true}},
+	}, Plugin)
+	require.NoError(t, err)
+	require.Equal(t, "sn.example:8002", c.Supernode())
+	require.Equal(t, "127.0.0.1:2", c.MirrorListen)
+	require.Equal(t, "127.0.0.1:65003", c.AdminListen)
+	require.Equal(t, map[string]string{"zone": "a"}, c.PeerLabels)
+	require.EqualValues(t, 1000, c.UploadRate)
+	require.Equal(t, []Registry{{Host: "a:5000", PlainHTTP: true}}, c.Registries)
+	for want, tree := range map[string]map[string]any{
+		"store.kind is not for the plugin":         {"store": map[string]any{"kind": "local"}},
+		"log.level is not for the plugin":          {"log.level": "debug"},
+		`unknown key "miror": did you mean`:        {"miror": "x"},
+		"peer.upload_rate":                         {"peer.upload_rate": "fast"},
+		"supernodes has 2 entries":                 {"supernodes": []any{"a", "b"}},
+		"containerd.address is not for the plugin": {"containerd": map[string]any{"address": "x"}},
+	} {
+		_, err := FromMap(tree, Plugin)
+		require.ErrorContains(t, err, want)
+	}
+}
+
 func TestAPlainHTTPHostHasNoScheme(t *testing.T) {
 	_, err := load(t, Agent, "", "--plain-http", "http://a:5000")
 	require.ErrorContains(t, err, `registry "http://a:5000" must be host[:port]`)

@@ -13,12 +13,13 @@ const (
 	Labels   Kind = "labels"   // zone=a,rack=7
 )
 
-// Commands that take a key.
+// Who takes a key: commands, and the plugin.
 const (
 	Agent     = "agent"
 	Supernode = "supernode"
 	Up        = "up"
 	Install   = "install" // of a runtime's configuration
+	Plugin    = "plugin"  // the agent inside containerd: no command, but it takes keys
 )
 
 // Key is one setting.
@@ -27,13 +28,15 @@ type Key struct {
 	Kind    Kind
 	Default string
 	Help    string
-	For     []string // commands
+	For     []string // who takes it
 }
 
 var (
 	all    = []string{Agent, Supernode, Up}
-	mirror = []string{Agent, Up}
+	nodes  = []string{Agent, Supernode, Up, Plugin}
+	mirror = []string{Agent, Up, Plugin}
 	swarm  = []string{Supernode, Up}
+	agents = []string{Agent, Plugin}
 )
 
 // registriesKey is the list of registries, which only the file has.
@@ -45,9 +48,9 @@ var Keys = []Key{
 	{"data_dir", String, "", "directory for everything that Shoal keeps; /var/lib/shoal for root, else $XDG_STATE_HOME/shoal", all},
 	{"listen", String, ":8002", "address for agents, metrics and status of the supernode", swarm},
 	{"advertise", String, "", "host:port at which agents find the supernode, for what it tells its operator; the host's name and the port of listen if empty", swarm},
-	{"supernodes", Strings, "", "host:port of the supernode; without one, blobs come from the upstream alone", []string{Agent}},
+	{"supernodes", Strings, "", "host:port of the supernode; without one, blobs come from the upstream alone", agents},
 
-	{"mirror.listen", String, "127.0.0.1:65001", "address of the registry mirror", []string{Agent, Up, Install}},
+	{"mirror.listen", String, "127.0.0.1:65001", "address of the registry mirror", []string{Agent, Up, Install, Plugin}},
 	{"mirror.default_registry", String, "docker.io", "registry that is asked where a request names none", mirror},
 	{"mirror.stale_for", Duration, "24h", "how long a tag may be served as it last was while its registry cannot be reached", mirror},
 
@@ -55,28 +58,28 @@ var Keys = []Key{
 	{"store.dir", String, "", "directory of the local content store; content below data_dir if empty", all},
 	{"store.max_bytes", Bytes, "0", "size of the local content store, least recently used blobs go first; 0 is no bound", all},
 	{"containerd.address", String, "/run/containerd/containerd.sock", "socket of containerd", []string{Agent}},
-	{"containerd.namespace", String, "default", "namespace of containerd that images are pulled into; Kubernetes uses k8s.io", []string{Agent}},
+	{"containerd.namespace", String, "default", "namespace of containerd that images are pulled into; Kubernetes uses k8s.io", agents},
 	{"containerd.content_path", String, "/var/lib/containerd/io.containerd.content.v1.content", "containerd's content directory, to read blobs from its files; through the socket if empty", []string{Agent}},
-	{"containerd.ingest", String, "stream", "how layers get into containerd: stream (containerd reads them from the mirror) or direct (the agent writes them, under a lease in containerd.namespace, while containerd waits)", []string{Agent}},
+	{"containerd.ingest", String, "stream", "how layers get into containerd: stream (containerd reads them from the mirror) or direct (the agent writes them, under a lease in containerd.namespace, while containerd waits)", agents},
 
-	{"peer.listen", String, ":65002", "address for other nodes", []string{Agent}},
-	{"peer.advertise", String, "", "host:port that other nodes are told; if the host is missing, the supernode fills in the address that it sees", []string{Agent}},
-	{"peer.labels", Labels, "", "place of the node, such as zone=a,rack=7: near nodes meet first", []string{Agent}},
-	{"peer.upload_rate", Bytes, "0", "bytes per second sent to other nodes; 0 is no bound", []string{Agent}},
-	{"peer.download_rate", Bytes, "0", "bytes per second received from other nodes; 0 is no bound", []string{Agent}},
+	{"peer.listen", String, ":65002", "address for other nodes", agents},
+	{"peer.advertise", String, "", "host:port that other nodes are told; if the host is missing, the supernode fills in the address that it sees", agents},
+	{"peer.labels", Labels, "", "place of the node, such as zone=a,rack=7: near nodes meet first", agents},
+	{"peer.upload_rate", Bytes, "0", "bytes per second sent to other nodes; 0 is no bound", agents},
+	{"peer.download_rate", Bytes, "0", "bytes per second received from other nodes; 0 is no bound", agents},
 
-	{"memory.pieces", Bytes, "64MiB", "memory for pieces, all blobs together", all},
+	{"memory.pieces", Bytes, "64MiB", "memory for pieces, all blobs together", nodes},
 
 	{"admin.listen", String, "127.0.0.1:65003", "address of metrics, health and status", mirror},
 	{"admin.pprof", Bool, "false", "serve /debug/pprof at the admin address", mirror},
-	{"shutdown_grace", Duration, "10s", "how long running requests may take to finish on SIGTERM", all},
+	{"shutdown_grace", Duration, "10s", "how long running requests may take to finish on SIGTERM", nodes},
 
 	{"log.level", String, "info", "trace, debug, info, warn or error", all},
 	{"log.format", String, "text", "text or json", all},
 	{"log.path", String, "", "file to append the log to; standard error if empty", all},
 }
 
-// Takes reports whether a command takes the key.
+// Takes reports whether a command, or the plugin, takes the key.
 func (k Key) Takes(command string) bool {
 	for _, c := range k.For {
 		if c == command {

@@ -88,6 +88,32 @@ func Load(flags *pflag.FlagSet, command string) (*Config, error) {
 	return cfg, cfg.complete()
 }
 
+// FromMap reads the configuration of somebody who takes it from a file of another
+// program. The tree is as in our own file. There is no environment and there are
+// no flags.
+func FromMap(tree map[string]any, taker string) (*Config, error) {
+	values := map[string]any{}
+	if err := flatten(values, "", tree, 0); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	for _, key := range Keys {
+		if _, set := values[key.Name]; set && !key.Takes(taker) {
+			return nil, fmt.Errorf("config: %s is not for the %s", key.Name, taker)
+		}
+	}
+	k := koanf.New(".")
+	for _, m := range []map[string]any{defaults(), values} {
+		if err := k.Load(confmap.Provider(m, "."), nil); err != nil {
+			return nil, err
+		}
+	}
+	cfg, err := decode(k)
+	if err != nil {
+		return nil, err
+	}
+	return cfg, cfg.complete()
+}
+
 // plainHTTP makes a registry one that speaks plain HTTP.
 func (c *Config) plainHTTP(host string) {
 	for i := range c.Registries {

@@ -18,7 +18,12 @@ YAML file named by ` + "`--config`" + `, else it is the default. An unknown key 
 error. In the file, keys are nested, or written with dots as here; keys that a
 command does not take are left out, so that one file serves agents and supernode.
 
-| key | flag | environment | type | default | commands | what it is |
+Beside commands, ` + "`plugin`" + ` takes keys: the agent inside containerd. They stand in
+the section ` + "`[plugins.\"io.shoal.v1.agent\"]`" + ` of containerd's configuration, nested or
+written with dots as here; there are no flags and no environment, and a key that
+the plugin does not take is an error.
+
+| key | flag | environment | type | default | taken by | what it is |
 |---|---|---|---|---|---|---|
 `)
 	for _, k := range Keys {

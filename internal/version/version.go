@@ -46,8 +46,12 @@ func (v *Version) fill(info *debug.BuildInfo) {
 		return
 	}
 	for _, dep := range info.Deps {
-		if dep.Path == module && dep.Version != "(devel)" && v.Version == "" {
-			v.Version = dep.Version
+		if dep.Path != module || v.Version != "" {
+			continue
 		}
+		if dep.Replace != nil { // by a directory, which has no version, or by another module
+			dep = dep.Replace
+		}
+		v.Version = dep.Version
 	}
 }

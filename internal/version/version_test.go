@@ -16,6 +16,9 @@ func TestAProgramWithShoalInItNamesShoalsVersion(t *testing.T) {
 		Settings: revision,
 	})
 	require.Equal(t, Version{Version: "v1.2.3"}, v)
+	v = Version{}
+	v.fill(&debug.BuildInfo{Deps: []*debug.Module{{Path: module, Version: "v0.0.0", Replace: &debug.Module{Path: "../.."}}}})
+	require.Zero(t, v)
 	v = Version{Version: "v1"}
 	v.fill(&debug.BuildInfo{Main: debug.Module{Path: module, Version: "v9"}, Settings: revision})
 	require.Equal(t, Version{Version: "v1", Commit: "abc"}, v)

@@ -176,7 +176,7 @@ func (d *Direct) warnOld(ctx context.Context) {
 	warned := d.warned
 	d.warned = true
 	d.mu.Unlock()
-	if warned {
+	if warned || d.s.client.Conn() == nil { // inside containerd, which is 2.x then
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

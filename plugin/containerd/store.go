@@ -34,8 +34,9 @@ type Config struct {
 	// Address is containerd's socket; "" means DefaultAddress.
 	Address string
 	// Client is what speaks to containerd, instead of one that connects to
-	// Address: for who has one already, or is inside containerd. It stays its
-	// owner's to close; nil means that the store makes one.
+	// Address: for who has one already, or is inside containerd and has it
+	// without a connection. It stays its owner's to close; nil means that the
+	// store makes one.
 	Client *client.Client
 	// Namespace is where images are pulled to, and where blobs are looked
 	// for first; "" means DefaultNamespace.

@@ -1,0 +1,98 @@
+//go:build e2e
+
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-p2p/shoal/agent"
+	"github.com/shoal-p2p/shoal/integration/testbed"
+)
+
+// builtin is the directory of a containerd with the agent inside, which it
+// builds, and of the other programs of containerd 2.x.
+func builtin(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "containerd"), ".")
+	cmd.Dir = "../contrib/containerd"
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	for _, name := range []string{"ctr", "containerd-shim-runc-v2"} {
+		require.NoError(t, os.Symlink(filepath.Join(modern(t), name), filepath.Join(dir, name)))
+	}
+	return dir
+}
+
+// agentStatus asks the agent of a node.
+func agentStatus(t *testing.T, n *testbed.Node) (s agent.Status) {
+	t.Helper()
+	out, err := n.Command(t.Context(), "../bin/shoal", "status", "-o", "json").Output()
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(out, &s))
+	return s
+}
+
+func TestContainerdPullsThroughTheAgentInsideIt(t *testing.T) {
+	dir := builtin(t)
+	for _, ingest := range []string{"stream", "direct"} {
+		t.Run(ingest, func(t *testing.T) { pullsThroughTheAgentInside(t, dir, ingest) })
+	}
+}
+
+func pullsThroughTheAgentInside(t *testing.T, dir, ingest string) {
+	c, img := build(t, testbed.Options{
+		Nodes: 2, Spare: 1, Containerd: dir, Builtin: true, BuiltinKeys: fmt.Sprintf("containerd.ingest = %q", ingest),
+	}, 3, 12*mib)
+	pullAll(t, t.Context(), c.Nodes[:2]...)
+	for _, n := range c.Nodes[:2] {
+		require.Zero(t, sources(t, n)["upstream"])
+		requireBlobs(t, img, n)
+		out, err := n.RunContainer(t.Context(), image, "check", "/bin/sh", "-c", "echo it runs")
+		require.NoError(t, err)
+		require.Contains(t, out, "it runs")
+	}
+	r := ratio(t, c, img)
+	t.Logf("the upstream sent %.4f x the image", r)
+	require.InDelta(t, 1, r, 0.005)
+
+	first := c.Nodes[0]
+	log, err := os.ReadFile(first.Containerd.Log)
+	require.NoError(t, err)
+	require.Equal(t, ingest == "direct", strings.Contains(string(log), "receiving a layer for containerd"))
+	store := agentStatus(t, first).Store
+	require.Equal(t, agent.StoreInfo{Kind: "containerd", Address: first.Socket(), Namespace: "default", ContentPath: first.ContentPath()}, store)
+	v, err := first.Metric(t.Context(), "go_goroutines", "")
+	require.NoError(t, err)
+	require.Positive(t, v, "the metrics are those of the whole process")
+
+	found, code := verdict(t, first, "--hosts-dir", first.Certs())
+	require.Zero(t, code, found)
+	for _, name := range []string{"supernode", "containerd", "content path", "hosts.toml", "namespace"} {
+		require.Equal(t, "ok", found[name], name)
+	}
+
+	// The end of containerd is the agent's, in good order; the next start finds
+	// all that was pulled.
+	require.NoError(t, first.Containerd.Terminate())
+	require.Zero(t, first.Containerd.ExitCode())
+	require.NoError(t, first.Start(t.Context()))
+	c.Upstream.Block(true)
+	sent := c.Upstream.Sent()
+	late := c.Nodes[2]
+	require.NoError(t, late.Start(t.Context()))
+	_, err = shoalPull(t, late, "--unpack", image)
+	require.NoError(t, err)
+	requireBlobs(t, img, late)
+	require.Equal(t, sent, c.Upstream.Sent())
+	require.Positive(t, sources(t, late)["peer"])
+}
