@@ -24,7 +24,7 @@ const (
 // Config is what an [Agent] is made of. Nothing but Store is required.
 type Config struct {
 	// Store holds the blobs. It may be a [ManifestKeeper], [Filled] and
-	// [Described], too.
+	// [Described], a [p2p.Watcher] and a [p2p.Pinner], too.
 	Store p2p.Store
 
 	// Supernodes are the host:port of the supernodes, of which there is at most

@@ -34,7 +34,7 @@ func (n *Node) adoptSupernode(ctx context.Context, nb *neighbour) {
 		t.rewindow()
 		t.notify()
 	}
-	n.announceStore(ctx, nb)
+	n.announceAnew()
 	n.mu.Unlock()
 	log.G(ctx).WithField("address", nb.addr).Info("connected to the supernode")
 }

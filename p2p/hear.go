@@ -109,6 +109,7 @@ func (n *Node) activate(nb *neighbour, s *wire.Snapshot) {
 		switch {
 		case err != nil || b.Size() != s.GetSize():
 			nb.say(&wire.Frame{Kind: &wire.Frame_Leave{Leave: &wire.Leave{Blob: blob}}})
+			n.holdings.forget(digest.Digest(blob))
 			if n.super != nil && n.super != nb {
 				n.super.say(&wire.Frame{Kind: &wire.Frame_Leave{Leave: &wire.Leave{Blob: blob}}})
 			}
@@ -136,6 +137,7 @@ func (n *Node) serve(dgst digest.Digest, b Blob) *task {
 		n.picker.HoldAll(t.id)
 	}
 	n.start(t)
+	n.pin(t)
 	return t
 }
 

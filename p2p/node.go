@@ -23,10 +23,11 @@ const (
 	// tick is how often the node looks at who has fallen silent, how fast
 	// its link is, and which blobs nobody uses.
 	tick = 100 * time.Millisecond
-	// idleAfter is when a blob that nobody trades is put away, failedAfter
-	// when a wrong one may be tried again, abandonedAfter when a fill ends
+	// idleAfter is when a blob that nobody trades is put away, removedAfter one
+	// that the store has lost, failedAfter when a wrong one may be tried again, abandonedAfter when a fill ends
 	// that no client holds and no store keeps.
 	idleAfter      = time.Minute
+	removedAfter   = 5 * time.Second
 	failedAfter    = 5 * time.Second
 	abandonedAfter = 10 * time.Second
 	// starvedFor is how long a client waits for a piece from the swarm before
@@ -73,6 +74,9 @@ type Node struct {
 	proofs     map[digest.Digest][][32]byte
 	proofOrder []digest.Digest
 	proofCount int
+
+	holdings holdings      // guarded by mu
+	scanDue  chan struct{} // the store may hold something else than was announced
 }
 
 // NewNode makes a node. It works once Run has been called.
@@ -99,6 +103,8 @@ func NewNode(cfg Config) (*Node, error) {
 		superLost:  time.Now(),
 		proofs:     map[digest.Digest][][32]byte{},
 		pace:       pace{slots: picker.MinSlots},
+		holdings:   newHoldings(),
+		scanDue:    make(chan struct{}, 1),
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+wire.StreamPath, n.serveStream)
@@ -140,6 +146,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.mu.Lock()
 	if n.cfg.Supernode != "" {
 		n.spawn(func() { n.follow(n.life()) })
+		n.spawn(func() { n.announceStore(n.life()) })
 	}
 	n.mu.Unlock()
 	ticker := time.NewTicker(tick)

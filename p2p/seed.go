@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/shoal-p2p/shoal/internal/oci"
@@ -28,12 +27,17 @@ type Tracker interface {
 	Join(p Peer, dgst digest.Digest) []Peer
 	// Hold records that a peer has the whole blob.
 	Hold(p Peer, dgst digest.Digest)
-	// Holders returns the IDs of peers that have the whole blob.
+	// Holders returns the IDs of peers that have the whole blob, not all if
+	// there are many.
 	Holders(dgst digest.Digest) []string
 	// Leave takes a peer out of a blob's swarm.
 	Leave(id string, dgst digest.Digest)
 	// Gone forgets a peer.
 	Gone(id string)
+	// Held tells how many blobs a peer has announced, AllHeld how many all
+	// have together.
+	Held(id string) int
+	AllHeld() int
 }
 
 // maxEntries is how many agents a seed sends pieces of a blob to, unless others
@@ -66,6 +70,9 @@ func (n *Node) hearAgent(nb *neighbour, f *wire.Frame) {
 	me := Peer{ID: nb.id, Address: nb.addr, Labels: nb.labels}
 	switch k := f.GetKind().(type) {
 	case *wire.Frame_Announce:
+		for _, gone := range k.Announce.GetGone() {
+			n.hearLeave(nb, gone)
+		}
 		for _, b := range k.Announce.GetBlobs() {
 			n.cfg.Tracker.Hold(me, digest.Digest(b.GetDigest()))
 			if t := n.tasks[b.GetDigest()]; t != nil && t.known {
@@ -187,46 +194,12 @@ func (n *Node) join(t *task) {
 	if n.super == nil || t.superFailed || len(t.sources) == 0 {
 		return
 	}
+	n.holdings.forget(t.dgst) // who joins has not got it
 	o := t.sources[len(t.sources)-1].Origin()
 	n.super.say(&wire.Frame{Kind: &wire.Frame_Join{Join: &wire.Join{
 		Blob:   t.id,
 		Origin: &wire.Origin{Registry: o.Registry, Repository: o.Repository, Authorization: o.Authorization},
 	}}})
-}
-
-// announce tells the supernode that the store has a blob. Callers hold n.mu.
-func (n *Node) announce(dgst digest.Digest, size int64) {
-	if n.super != nil {
-		n.super.say(&wire.Frame{Kind: &wire.Frame_Announce{Announce: &wire.Announce{
-			Blobs: []*wire.Announce_Blob{{Digest: dgst.String(), Size: size}},
-		}}})
-	}
-}
-
-// announceStore tells the supernode all that the store has.
-// Callers hold n.mu.
-func (n *Node) announceStore(ctx context.Context, nb *neighbour) {
-	n.spawn(func() {
-		var batch []*wire.Announce_Blob
-		flush := func() {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			nb.say(&wire.Frame{Kind: &wire.Frame_Announce{Announce: &wire.Announce{Blobs: batch}}})
-			batch = nil
-		}
-		err := n.cfg.Store.Walk(ctx, func(dgst digest.Digest, size int64) error {
-			if batch = append(batch, &wire.Announce_Blob{Digest: dgst.String(), Size: size}); len(batch) == wire.MaxAnnounced/4 {
-				flush()
-			}
-			return ctx.Err()
-		})
-		if len(batch) > 0 {
-			flush()
-		}
-		if err != nil && ctx.Err() == nil {
-			log.G(ctx).WithError(err).Warn("the store could not be listed; peers learn of its blobs one by one")
-		}
-	})
 }
 
 // remember keeps the digests of a blob that is no longer served. Callers hold

@@ -21,6 +21,9 @@ type Status struct {
 	// MemoryBytes are pieces held in memory now; MemoryLimit is the budget.
 	MemoryBytes int64 `json:"memoryBytes"`
 	MemoryLimit int64 `json:"memoryLimit"`
+	// Announced is how many blobs of the store the supernode knows of; on a
+	// supernode, those of all agents.
+	Announced int `json:"announced"`
 }
 
 // SupernodeStatus is the node's view of its supernode.
@@ -34,6 +37,8 @@ type PeerStatus struct {
 	ID      string `json:"id"`
 	Address string `json:"address"`
 	Tasks   int    `json:"tasks"` // blobs in which it is a neighbour
+	// Announced is how many blobs it has told a supernode of; 0 on agents.
+	Announced int `json:"announced,omitempty"`
 }
 
 // TaskStatus is one blob in the swarm.
@@ -54,7 +59,7 @@ func (n *Node) Status() Status {
 	defer n.mu.Unlock()
 	s := Status{
 		ID: n.cfg.ID, Peers: []PeerStatus{}, Tasks: []TaskStatus{}, Bytes: map[string]int64{},
-		UploadBytes: n.uploaded.Load(), MemoryBytes: n.mem.inUse(), MemoryLimit: n.mem.limit,
+		UploadBytes: n.uploaded.Load(), MemoryBytes: n.mem.inUse(), MemoryLimit: n.mem.limit, Announced: n.announced(),
 	}
 	if n.cfg.Supernode != "" {
 		s.Supernode = &SupernodeStatus{Address: n.cfg.Supernode, Connected: n.super != nil}
@@ -64,7 +69,11 @@ func (n *Node) Status() Status {
 	}
 	for _, nb := range n.neighbours {
 		if !nb.seed {
-			s.Peers = append(s.Peers, PeerStatus{ID: nb.id, Address: nb.addr, Tasks: len(nb.shares)})
+			p := PeerStatus{ID: nb.id, Address: nb.addr, Tasks: len(nb.shares)}
+			if n.cfg.Seed {
+				p.Announced = n.cfg.Tracker.Held(nb.id)
+			}
+			s.Peers = append(s.Peers, p)
 		}
 	}
 	for _, t := range n.tasks {

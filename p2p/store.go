@@ -29,6 +29,21 @@ type Store interface {
 	Writes() bool
 }
 
+// Watcher is a Store that blobs come to and go from without the node's doing.
+type Watcher interface {
+	// Watch calls changed whenever blobs may have come or gone, and looks
+	// after the store otherwise, until ctx ends. changed does not block.
+	Watch(ctx context.Context, changed func())
+}
+
+// Pinner is a Store that others remove blobs from.
+type Pinner interface {
+	// Pin keeps a blob in the store for a while, while it is served. It does
+	// not block, and promises nothing: what is open stays readable anyway
+	// where it can. unpin is called once.
+	Pin(dgst digest.Digest) (unpin func())
+}
+
 // Blob is a committed blob, open for reading. ReadAt may be called
 // concurrently.
 type Blob interface {

@@ -46,6 +46,7 @@ type task struct {
 	written int    // pieces that the ingest has seen, in order
 	whole   bool   // the blob's own digest has been checked
 	stored  bool   // the store has the blob
+	removed bool   // the store had it, and has it no longer
 
 	err      error     // why the fill failed
 	ended    time.Time // when it became whole, or failed

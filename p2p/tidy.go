@@ -28,6 +28,7 @@ func (n *Node) look(now time.Time) {
 	n.adapt(now)
 	n.cfg.Metrics.Peers.Set(float64(peers))
 	n.cfg.Metrics.Tasks.Set(float64(len(n.tasks)))
+	n.cfg.Metrics.AnnouncedBlobs.Set(float64(n.announced()))
 }
 
 // tidy ends a task that is of no more use. Callers hold n.mu.
@@ -42,7 +43,7 @@ func (n *Node) tidy(t *task, now time.Time) {
 			n.end(t)
 		}
 	case t.whole && !t.filling():
-		if unused > idleAfter {
+		if unused > idleAfter || t.removed && unused > removedAfter {
 			n.end(t)
 		}
 	case !n.cfg.Store.Writes() && unused > abandonedAfter:

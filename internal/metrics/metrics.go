@@ -26,6 +26,7 @@ type Set struct {
 	PiecesRejected *prometheus.CounterVec // by reason
 	Peers          prometheus.Gauge
 	Tasks          prometheus.Gauge
+	AnnouncedBlobs prometheus.Gauge
 	Fallback       *prometheus.CounterVec // by reason
 }
 
@@ -70,6 +71,10 @@ func New() *Set {
 			Name: "shoal_tasks",
 			Help: "Blobs being filled or served to the swarm now.",
 		}),
+		AnnouncedBlobs: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "shoal_announced_blobs",
+			Help: "Blobs of the content store that the supernode knows of; on the supernode, those of all agents.",
+		}),
 		Fallback: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "shoal_fallback_total",
 			Help: "Times a node went to the upstream itself, by reason.",
@@ -84,7 +89,7 @@ func New() *Set {
 func (s *Set) all() []prometheus.Collector {
 	return []prometheus.Collector{
 		s.BlobBytes, s.UploadBytes, s.UpstreamBytes, s.SeedBytes, s.BlobSeconds,
-		s.FirstByte, s.PiecesRejected, s.Peers, s.Tasks, s.Fallback,
+		s.FirstByte, s.PiecesRejected, s.Peers, s.Tasks, s.AnnouncedBlobs, s.Fallback,
 	}
 }
 

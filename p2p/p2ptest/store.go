@@ -23,6 +23,8 @@ type Store struct {
 	mu      sync.Mutex
 	blobs   map[digest.Digest][]byte
 	ingests map[digest.Digest]*ingest
+	changed func() // nil while nobody watches
+	pins    map[digest.Digest]int
 }
 
 // Put commits a blob.
@@ -40,6 +42,55 @@ func (s *Store) PutAs(dgst digest.Digest, data []byte) {
 		s.blobs = map[digest.Digest][]byte{}
 	}
 	s.blobs[dgst] = data
+	s.tell()
+}
+
+// Remove takes a blob out of the store, as somebody else would.
+func (s *Store) Remove(dgst digest.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.blobs, dgst)
+	s.tell()
+}
+
+// tell says that somebody else changed the store. Callers hold mu.
+func (s *Store) tell() {
+	if s.changed != nil {
+		s.changed()
+	}
+}
+
+// Watch implements p2p.Watcher.
+func (s *Store) Watch(ctx context.Context, changed func()) {
+	s.mu.Lock()
+	s.changed = changed
+	s.mu.Unlock()
+	<-ctx.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed = nil
+}
+
+// Pin implements p2p.Pinner.
+func (s *Store) Pin(dgst digest.Digest) (unpin func()) {
+	s.pin(dgst, 1)
+	return func() { s.pin(dgst, -1) }
+}
+
+func (s *Store) pin(dgst digest.Digest, by int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pins == nil {
+		s.pins = map[digest.Digest]int{}
+	}
+	s.pins[dgst] += by
+}
+
+// Pins is how often a blob is pinned now.
+func (s *Store) Pins(dgst digest.Digest) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pins[dgst]
 }
 
 // Get returns a committed blob, nil if there is none.
@@ -199,6 +250,8 @@ func (in *ingest) Close() error {
 }
 
 var (
-	_ p2p.Store  = (*Store)(nil)
-	_ p2p.Ingest = (*ingest)(nil)
+	_ p2p.Store   = (*Store)(nil)
+	_ p2p.Watcher = (*Store)(nil)
+	_ p2p.Pinner  = (*Store)(nil)
+	_ p2p.Ingest  = (*ingest)(nil)
 )

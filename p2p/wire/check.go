@@ -140,8 +140,13 @@ func checkPiece(blob string, i uint32) error {
 }
 
 func checkAnnounce(a *Announce) error {
-	if len(a.GetBlobs()) > MaxAnnounced {
-		return fmt.Errorf("wire: %d blobs announced at once", len(a.GetBlobs()))
+	if n := len(a.GetBlobs()) + len(a.GetGone()); n > MaxAnnounced {
+		return fmt.Errorf("wire: %d blobs announced at once", n)
+	}
+	for _, gone := range a.GetGone() {
+		if err := CheckBlob(gone); err != nil {
+			return err
+		}
 	}
 	for _, b := range a.GetBlobs() {
 		if b.GetSize() < 0 {

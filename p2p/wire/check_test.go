@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -23,6 +24,8 @@ func TestCheckRefusesWhatIsOutOfBounds(t *testing.T) {
 		"half a digest":     {Kind: &Frame_Digests{Digests: &Digests{Blob: blob, Sha256: make([]byte, 33)}}},
 		"status 200":        {Kind: &Frame_Failure{Failure: &Failure{Blob: blob, Status: 200}}},
 		"negative size":     {Kind: &Frame_Announce{Announce: &Announce{Blobs: []*Announce_Blob{{Digest: blob, Size: -1}}}}},
+		"nothing is gone":   {Kind: &Frame_Announce{Announce: &Announce{Gone: []string{"blob"}}}},
+		"too much is gone":  {Kind: &Frame_Announce{Announce: &Announce{Gone: slices.Repeat([]string{blob}, MaxAnnounced+1)}}},
 	} {
 		require.Error(t, Check(&Frames{Frames: []*Frame{f}}), name)
 	}

@@ -840,10 +840,11 @@ func (x *Join) GetOrigin() *Origin {
 	return nil
 }
 
-// Announce names blobs that the sender holds whole.
+// Announce says how the blobs that the sender holds whole have changed.
 type Announce struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Blobs         []*Announce_Blob       `protobuf:"bytes,1,rep,name=blobs,proto3" json:"blobs,omitempty"`
+	Blobs         []*Announce_Blob       `protobuf:"bytes,1,rep,name=blobs,proto3" json:"blobs,omitempty"` // are there
+	Gone          []string               `protobuf:"bytes,2,rep,name=gone,proto3" json:"gone,omitempty"`   // digests of those that are no longer there
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -881,6 +882,13 @@ func (*Announce) Descriptor() ([]byte, []int) {
 func (x *Announce) GetBlobs() []*Announce_Blob {
 	if x != nil {
 		return x.Blobs
+	}
+	return nil
+}
+
+func (x *Announce) GetGone() []string {
+	if x != nil {
+		return x.Gone
 	}
 	return nil
 }
@@ -1269,9 +1277,10 @@ const file_swarm_proto_rawDesc = "" +
 	"\rauthorization\x18\x03 \x01(\tR\rauthorization\"H\n" +
 	"\x04Join\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\tR\x04blob\x12,\n" +
-	"\x06origin\x18\x02 \x01(\v2\x14.shoal.p2p.v1.OriginR\x06origin\"q\n" +
+	"\x06origin\x18\x02 \x01(\v2\x14.shoal.p2p.v1.OriginR\x06origin\"\x85\x01\n" +
 	"\bAnnounce\x121\n" +
-	"\x05blobs\x18\x01 \x03(\v2\x1b.shoal.p2p.v1.Announce.BlobR\x05blobs\x1a2\n" +
+	"\x05blobs\x18\x01 \x03(\v2\x1b.shoal.p2p.v1.Announce.BlobR\x05blobs\x12\x12\n" +
+	"\x04gone\x18\x02 \x03(\tR\x04gone\x1a2\n" +
 	"\x04Blob\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\"0\n" +

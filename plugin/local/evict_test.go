@@ -1,7 +1,10 @@
 package local
 
 import (
+	"context"
 	"os"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +35,27 @@ func TestLeastRecentlyUsedBlobGoesFirst(t *testing.T) {
 	d := keep(t, s, 1000)
 	require.Equal(t, []bool{true, false, true, true}, []bool{has(t, s, a), has(t, s, b), has(t, s, c), has(t, s, d)})
 	require.EqualValues(t, 3000, s.index.total)
+}
+
+func TestWhatIsLostIsTold(t *testing.T) {
+	s := newStore(t, Config{MaxBytes: 1000})
+	var told atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { s.Watch(ctx, func() { told.Add(1) }) })
+	defer wg.Wait()
+	defer cancel()
+	a := keep(t, s, 1000)
+	require.Zero(t, told.Load())
+	b := keep(t, s, 1000)
+	require.False(t, has(t, s, a))
+	require.Eventually(t, func() bool { return told.Load() == 1 }, time.Minute, time.Millisecond)
+	path, err := contentdir.BlobPath(s.dir, b)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+	_, err = s.Open(t.Context(), b)
+	require.True(t, errdefs.IsNotFound(err), "got %v", err)
+	require.Eventually(t, func() bool { return told.Load() == 2 }, time.Minute, time.Millisecond)
 }
 
 func TestOpenBlobsAreNotEvicted(t *testing.T) {

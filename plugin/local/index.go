@@ -106,6 +106,7 @@ func (s *Store) hold(dgst digest.Digest) (*contentdir.Blob, error) {
 	if err != nil {
 		if errdefs.IsNotFound(err) && e != nil && !e.partial && e.open == 0 { // removed by somebody else
 			s.index.set(dgst, nil)
+			s.lost()
 		}
 		return nil, err
 	}
@@ -228,6 +229,9 @@ func (s *Store) makeRoom(ctx context.Context, size int64) error {
 		}
 		log.G(ctx).WithFields(log.Fields{"blob": e.dgst, "bytes": e.size}).Debug("store: evicted")
 		s.index.set(e.dgst, nil)
+		if !e.partial {
+			s.lost()
+		}
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ type Store struct {
 	labels  *labels
 	lock    *os.File // dir, with the flock
 	index   index
+	evicted chan struct{} // something was removed that was not asked for
 }
 
 // New opens the store, and removes ingests that nobody has touched for a day.
@@ -60,10 +61,11 @@ func New(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("store %s: another process uses it (%w); stop that, or set another store.dir", dir, err)
 	}
 	s := &Store{
-		dir:    dir,
-		labels: &labels{dir: filepath.Join(dir, "labels")},
-		lock:   lock,
-		index:  index{max: cfg.MaxBytes, entries: map[digest.Digest]*entry{}},
+		dir:     dir,
+		labels:  &labels{dir: filepath.Join(dir, "labels")},
+		lock:    lock,
+		evicted: make(chan struct{}, 1),
+		index:   index{max: cfg.MaxBytes, entries: map[digest.Digest]*entry{}},
 	}
 	s.content, err = contentlocal.NewLabeledStore(dir, s.labels)
 	if err == nil {
@@ -107,6 +109,27 @@ func (s *Store) Walk(ctx context.Context, fn func(dgst digest.Digest, size int64
 	})
 }
 
+// Watch implements [p2p.Watcher]: it calls changed when blobs had to make room
+// for others, or were removed by somebody else.
+func (s *Store) Watch(ctx context.Context, changed func()) {
+	for {
+		select {
+		case <-s.evicted:
+			changed()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// lost says that blobs have gone.
+func (s *Store) lost() {
+	select {
+	case s.evicted <- struct{}{}:
+	default:
+	}
+}
+
 // blob tells the store when it is let go.
 type blob struct {
 	*contentdir.Blob
@@ -126,5 +149,6 @@ var (
 	_ p2p.Store            = (*Store)(nil)
 	_ agent.ManifestKeeper = (*Store)(nil)
 	_ agent.Described      = (*Store)(nil)
+	_ p2p.Watcher          = (*Store)(nil)
 	_ p2p.Filer            = (*blob)(nil)
 )

@@ -88,6 +88,7 @@ func printStatus(w io.Writer, s *agent.Status) error {
 	default:
 		fmt.Fprintf(t, "supernode\t%s\tUNREACHABLE: blobs come from peers and upstreams\n", n.Supernode.Address)
 	}
+	fmt.Fprintf(t, "announced\t%d blobs\n", n.Announced)
 	fmt.Fprintf(t, "memory\t%s of %s for pieces\n", size(n.MemoryBytes), size(n.MemoryLimit))
 	fmt.Fprintf(t, "\nreceived\tupstream\tsupernode\tpeers\tstore\tsent to others\n\t%s\t%s\t%s\t%s\t%s\n",
 		size(n.Bytes["upstream"]), size(n.Bytes["supernode"]), size(n.Bytes["peer"]), size(n.Bytes["store"]), size(n.UploadBytes))
