@@ -12,6 +12,8 @@
 //   - reference: what a writer locks. containerd's fetch uses
 //     remotes.MakeRefKey, e.g. layer-sha256:…; its content store writes under
 //     <namespace>/<sequence>/<reference>.
+//   - pin: a blob that is served, held by a lease shoal-serving/<run>/<number>
+//     in a namespace that has it.
 //   - growing file: ingest/<hash>/data of a blob that containerd is receiving.
 //   - stream, direct: the ways of a layer into containerd. In stream mode
 //     containerd reads it from the mirror. In direct mode the agent holds the
@@ -33,6 +35,10 @@
 //     the earliest; with the next start; or by itself within the hour.
 //   - No wait is unbounded: containerd may be stopped, hang, or start later.
 //     Connections are made when needed and again after a restart.
+//   - [Store.Watch] misses nothing for long: after events come the times of the
+//     blobs' directories, or a listing now and then.
+//   - A pin never outlives the deletion of its image by more than pinTurn, nor
+//     this process by more than pinExpiry, and nothing waits for it.
 //   - Looking is cheap: a stat of an open file, or at most one listing of the
 //     ingest directory per lookEvery for all blobs together.
 package containerd

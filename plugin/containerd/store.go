@@ -57,6 +57,7 @@ type Store struct {
 	now    func() time.Time
 
 	growing growing
+	pins    *pins
 
 	noPath, otherPath sync.Once // have been logged
 
@@ -89,6 +90,7 @@ func New(cfg Config) (*Store, error) {
 		s.noPath.Do(func() {}) // as it was asked for
 	}
 	s.growing.root = s.cfg.ContentPath
+	s.pins = newPins(s)
 	return s, nil
 }
 
