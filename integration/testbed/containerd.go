@@ -75,7 +75,8 @@ peer.advertise = %q
 `, supernodes, Registry, mirrorAddr, adminAddr, n.host.ip+":65002", n.host.ip+":65002", n.c.o.BuiltinKeys)
 }
 
-func (n *Node) startContainerd(ctx context.Context) error {
+// StartContainerd starts the node's containerd alone.
+func (n *Node) StartContainerd(ctx context.Context) error {
 	file, err := n.writeConfig()
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ const (
 // Start starts the node's containerd and agent.
 func (n *Node) Start(ctx context.Context) error {
 	if n.usesContainerd() {
-		if err := n.startContainerd(ctx); err != nil {
+		if err := n.StartContainerd(ctx); err != nil {
 			return err
 		}
 	}
