@@ -188,6 +188,7 @@ func (a *Agent) register() (func(), error) {
 func (a *Agent) warn(ctx context.Context) {
 	daemon.WarnIfOpen(ctx, "mirror.listen", a.cfg.Mirror.String())
 	daemon.WarnIfOpen(ctx, "admin.listen", a.cfg.Admin.String())
+	a.resolver.Warn(ctx)
 	if a.cfg.supernode() == "" {
 		log.G(ctx).Warn("no supernode is configured: every blob comes from its upstream")
 	} else {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -276,13 +278,17 @@ func TestItLogsToTheLoggerOfItsContext(t *testing.T) {
 	logger.SetLevel(logrus.DebugLevel)
 	logger.AddHook(lines)
 	ofTheProcess.reset()
+	secret := filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(secret, []byte("ann:secret"), 0o644))
 	a, err := agent.New(agent.Config{
 		Store: &p2ptest.Store{}, Mirror: agent.Listen{Listener: listener(t)},
 		Supernodes: []string{"127.0.0.1:1"},
+		Registries: []resolver.Registry{{Host: "registry.example", Credentials: secret}},
 	})
 	require.NoError(t, err)
 	stop := run(t, log.WithLogger(t.Context(), logrus.NewEntry(logger)), a)
-	lines.until(t, "no supernode;") // the node
+	lines.until(t, "is open to other users") // the resolver
+	lines.until(t, "no supernode;")          // the node
 	code, _ := get(t, "http://"+a.Status().Mirror+"/v2/x")
 	require.Equal(t, http.StatusNotFound, code)
 	lines.until(t, "refused") // the mirror
@@ -296,6 +302,7 @@ func TestMistakesAreNamed(t *testing.T) {
 	for want, cfg := range map[string]agent.Config{
 		"no store":                {},
 		"one is supported":        {Store: store, Supernodes: []string{"a:1", "b:1"}},
+		"any port":                {Store: store, Peers: agent.Listen{Addr: ":0"}},
 		"memory.pieces":           {Store: store, Memory: 1},
 		"mirror.default_registry": {Store: store, DefaultRegistry: "http://x"},
 		"configured twice":        {Store: store, Registries: []resolver.Registry{{Host: "a"}, {Host: "a"}}},

@@ -122,7 +122,10 @@ func (c *Config) validate() error {
 		return fmt.Errorf("agent: config has %d supernodes: one is supported", len(c.Supernodes))
 	}
 	if c.Advertise == "" {
-		if _, port, err := net.SplitHostPort(c.Peers.String()); err == nil {
+		switch _, port, err := net.SplitHostPort(c.Peers.String()); {
+		case err == nil && port == "0":
+			return errors.New("agent: config has any port for other nodes, and tells them none: give Peers a listener that is bound")
+		case err == nil:
 			c.Advertise = ":" + port
 		}
 	}

@@ -39,8 +39,9 @@ func Example() {
 	metrics := prometheus.NewRegistry()
 	shoal, err := agent.New(agent.Config{
 		Store: store,
+		// In a cluster there is more to say, for others to meet this node:
 		// Supernodes: []string{"supernode.example:8002"},
-		Peers:      agent.Listen{Addr: "127.0.0.1:0"}, // usually agent.DefaultPeers
+		// Peers:      agent.Listen{Addr: agent.DefaultPeers},
 		Registries: []resolver.Registry{{Host: hostOf(upstream), PlainHTTP: true}},
 		Metrics:    metrics,
 	})

@@ -9,8 +9,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"github.com/containerd/log"
 )
 
 // Registry is how one upstream registry is reached.
@@ -95,13 +93,6 @@ func (r Registry) login() (user, password string, err error) {
 		return "", "", fmt.Errorf("registry %s: credentials: %w", r.Host, err)
 	}
 	return ParseCredentials(data, r.Host)
-}
-
-// warnIfReadable says so when others on this machine can read the credentials.
-func (r Registry) warnIfReadable() {
-	if info, err := os.Stat(r.Credentials); err == nil && info.Mode().Perm()&0o077 != 0 {
-		log.L.WithField("registry", r.Host).Warnf("the credentials file %s is open to other users (%v): chmod 600", r.Credentials, info.Mode().Perm())
-	}
 }
 
 type dockerConfig struct {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/containerd/log"
 	"github.com/sirupsen/logrus"
 	logrustest "github.com/sirupsen/logrus/hooks/test"
 	"github.com/stretchr/testify/require"
@@ -135,13 +136,14 @@ func TestAnonymousChallengeComesDownUnchanged(t *testing.T) {
 }
 
 func TestReadableCredentialsAreWarnedOf(t *testing.T) {
-	hook := logrustest.NewGlobal()
-	t.Cleanup(func() { logrus.StandardLogger().ReplaceHooks(logrus.LevelHooks{}) })
+	logger, hook := logrustest.NewNullLogger()
+	ctx := log.WithLogger(t.Context(), logrus.NewEntry(logger))
 	file := credentials(t, "node:secret")
-	ask(t, resolver.Config{}, resolver.Registry{Host: "registry.example", Credentials: file})
+	r := ask(t, resolver.Config{}, resolver.Registry{Host: "registry.example", Credentials: file}, resolver.Registry{Host: "other.example"})
+	r.Warn(ctx)
 	require.Empty(t, hook.AllEntries())
 	require.NoError(t, os.Chmod(file, 0o644))
-	ask(t, resolver.Config{}, resolver.Registry{Host: "registry.example", Credentials: file})
+	r.Warn(ctx)
 	require.Len(t, hook.AllEntries(), 1)
 	require.Contains(t, hook.LastEntry().Message, "chmod 600")
 }

@@ -2,11 +2,15 @@ package resolver
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"time"
+
+	"github.com/containerd/log"
 )
 
 // Limits on time and size of what an upstream does. To connect, to agree on TLS
@@ -70,7 +74,6 @@ func (r *Resolver) configured(reg Registry) (*host, error) {
 		if _, _, err := reg.login(); err != nil {
 			return nil, err
 		}
-		reg.warnIfReadable()
 		if h.logins, err = r.cfg.newLogins(reg, transport); err != nil {
 			return nil, err
 		}
@@ -97,6 +100,16 @@ func (cfg Config) newTransport() *http.Transport {
 		MaxIdleConnsPerHost:    16,
 		IdleConnTimeout:        time.Minute,
 		DisableCompression:     true, // bytes are passed on as they are
+	}
+}
+
+// Warn says which credentials files others on this machine can read.
+func (r *Resolver) Warn(ctx context.Context) {
+	for _, reg := range r.cfg.Registries {
+		if info, err := os.Stat(reg.Credentials); err == nil && info.Mode().Perm()&0o077 != 0 {
+			log.G(ctx).WithField("registry", reg.Host).
+				Warnf("the credentials file %s is open to other users (%v): chmod 600", reg.Credentials, info.Mode().Perm())
+		}
 	}
 }
 

@@ -120,6 +120,7 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, role string) error {
 		daemon.WarnIfOpen(ctx, "admin.listen", cfg.AdminListen)
 		ready = func() { greet(cfg) }
 	}
+	upstream.Warn(ctx)
 	log.L.Warn("agents are not authenticated: run the swarm in a network that you trust")
 	return daemon.Run(ctx, daemon.Config{Servers: servers, Run: sn.Run, Grace: cfg.ShutdownGrace, Ready: ready})
 }
