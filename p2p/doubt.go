@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"crypto/sha256"
 
 	"github.com/containerd/log"
 
@@ -23,7 +24,7 @@ const dealt = 2
 // claim is what a neighbour sent for a piece of which nobody names the digest.
 type claim struct {
 	node string
-	sum  piece.Digest
+	hash [sha256.Size]byte // of the piece by itself
 }
 
 // sharing reports whether the task takes part in that. A store that does not
@@ -33,17 +34,18 @@ func (t *task) sharing() bool {
 }
 
 // doubt takes a piece of unknown digest into memory. Callers hold n.mu.
-func (t *task) doubt(i int, b *buffer, nb *neighbour, sum piece.Digest) {
+func (t *task) doubt(i int, b *buffer, c claim) {
 	if t.err == nil && !t.held.Test(uint(i)) {
-		t.claims[i] = claim{nb.id, sum}
+		t.claims[i] = c
 		t.doubtful.Set(uint(i))
 	}
-	t.accept(i, b, false)
+	t.accept(i, b, theirs)
 }
 
-// settle compares a piece in doubt with its digest. Callers hold n.mu.
-func (t *task) settle(i int, d piece.Digest) {
-	if t.doubtful.Test(uint(i)) && t.claims[i].sum == d {
+// settle ends the doubt about a piece that the sink has seen, if its Sum is the
+// one that was named. Callers hold n.mu.
+func (t *task) settle(i int) {
+	if t.doubtful.Test(uint(i)) && i < len(t.seen) && t.seen[i] == t.sums[i] {
 		t.doubtful.Clear(uint(i))
 		t.offer(i)
 	}
@@ -51,9 +53,9 @@ func (t *task) settle(i int, d piece.Digest) {
 
 // blame drops the neighbour that sent something else for a piece than the
 // upstream did. Callers hold n.mu.
-func (t *task) blame(i int, sum piece.Digest) {
+func (t *task) blame(i int, data []byte) {
 	c, ok := t.claims[i]
-	if !ok || c.sum == sum {
+	if !ok || c.hash == sha256.Sum256(data) {
 		return
 	}
 	t.n.cfg.Metrics.PiecesRejected.WithLabelValues("digest").Inc()
@@ -61,29 +63,24 @@ func (t *task) blame(i int, sum piece.Digest) {
 	t.n.ban(c.node)
 }
 
-// doubts reports whether something is in doubt.
-func (t *task) doubts() bool {
-	t.n.mu.Lock()
-	defer t.n.mu.Unlock()
-	return t.doubtful.Any()
-}
-
-// refill starts the fill again without what was in doubt.
+// refill starts the fill again without what was in doubt, or had been left by an
+// earlier fill.
 func (t *task) refill(ctx context.Context) error {
-	log.G(ctx).WithField("blob", t.id).Warn("wrong bytes came from a neighbour while the supernode was gone; filling the blob again")
+	log.G(ctx).WithField("blob", t.id).Warn("the store holds wrong bytes, of a neighbour while the supernode was gone or of an earlier fill; filling the blob again")
 	if err := t.ingest.Truncate(); err != nil {
 		return err
 	}
 	t.n.mu.Lock()
 	defer t.n.mu.Unlock()
-	t.betrayed = true
+	t.betrayed, t.resumed = true, false
 	t.dropMemory()
 	for i := range t.layout.Count() {
 		t.held.Clear(uint(i))
 		t.n.picker.Drop(t.id, i)
 	}
-	t.doubtful = piece.NewBitfield(t.layout.Count())
-	t.written = 0
+	t.doubtful.ClearAll()
+	t.unchecked.ClearAll()
+	t.written, t.seen = 0, nil
 	t.rewindow()
 	t.notify()
 	return nil

@@ -32,6 +32,7 @@ func (n *Node) download(nb *neighbour, t *task, i int, b *buffer) {
 	d := &download{n: n, nb: nb, t: t, i: i, buf: b}
 	length := int64(len(b.data))
 	n.mu.Lock()
+	d.link = t.link(i)
 	d.stall = n.stallAfter(t.layout.PieceSize)
 	d.rate = n.pace.down.best
 	d.slots = n.pace.slots
@@ -41,16 +42,20 @@ func (n *Node) download(nb *neighbour, t *task, i int, b *buffer) {
 		n.slotsChanged()
 	})
 	n.mu.Unlock()
-	sum, err := d.fetch(t.ctx)
+	err := d.fetch(t.ctx)
 	d.slot.end()
 	if err == nil {
-		err = d.verify(t.ctx, sum)
+		err = d.verify(t.ctx)
+	}
+	var c claim
+	if errors.Is(err, errUnproven) {
+		c = claim{nb.id, sha256.Sum256(b.data)}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.picker.Landed(t.id, i)
 	if errors.Is(err, errUnproven) && t.sharing() {
-		t.doubt(i, b, nb, sum)
+		t.doubt(i, b, c)
 		t.feed()
 		return
 	}
@@ -59,7 +64,7 @@ func (n *Node) download(nb *neighbour, t *task, i int, b *buffer) {
 		if !nb.seed {
 			t.feed()
 		}
-		t.accept(i, b, false)
+		t.accept(i, b, checked)
 		return
 	}
 	b.release()
@@ -105,6 +110,7 @@ type download struct {
 	t     *task
 	i     int
 	buf   *buffer
+	link  *piece.Link // hashes it on the way; nil if the Sum before is not known yet
 	slot  *slot
 	stall time.Duration // how long nothing may come
 	rate  float64       // of the link, in bytes per second
@@ -114,7 +120,7 @@ type download struct {
 
 // fetch reads the piece into the buffer and hashes it on the way. It gives up
 // when nothing comes for a while.
-func (d *download) fetch(ctx context.Context) (sum piece.Digest, err error) {
+func (d *download) fetch(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watchdog := time.AfterFunc(d.stall, func() { cancel(fmt.Errorf("nothing came for %v", d.stall)) })
@@ -127,23 +133,22 @@ func (d *download) fetch(ctx context.Context) (sum piece.Digest, err error) {
 	}})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.nb.addr+wire.PiecePath(d.t.id, d.i), nil)
 	if err != nil {
-		return sum, err
+		return err
 	}
 	req.Header.Set(wire.NodeHeader, d.n.cfg.ID)
 	resp, err := d.n.pieces.Do(req)
 	if err != nil {
-		return sum, errors.Join(err, context.Cause(ctx))
+		return errors.Join(err, context.Cause(ctx))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK || resp.ContentLength != int64(len(d.buf.data)) {
-		return sum, fmt.Errorf("the neighbour answers %s with %d bytes", resp.Status, resp.ContentLength)
+		return fmt.Errorf("the neighbour answers %s with %d bytes", resp.Status, resp.ContentLength)
 	}
 	source := metrics.SourcePeer
 	if d.nb.seed {
 		source = metrics.SourceSupernode
 	}
 	defer wakeAfter(conn, 1)
-	h := sha256.New()
 	for rest := d.buf.data; len(rest) > 0; {
 		next := len(rest)
 		if int64(next) > d.tail {
@@ -154,24 +159,26 @@ func (d *download) fetch(ctx context.Context) (sum piece.Digest, err error) {
 		if got > 0 {
 			watchdog.Reset(d.stall)
 			d.n.count(source, got)
-			h.Write(rest[:got])
+			if d.link != nil {
+				_, _ = d.link.Write(rest[:got])
+			}
 			if rest = rest[got:]; int64(len(rest)) <= d.tail {
 				d.slot.release() // nearly done: the next one can come
 			}
 			if err := d.n.downloads.wait(ctx, got); err != nil {
-				return sum, err
+				return err
 			}
 		}
 		if err != nil && len(rest) > 0 {
-			return sum, errors.Join(err, context.Cause(ctx))
+			return errors.Join(err, context.Cause(ctx))
 		}
 	}
-	return piece.Digest(h.Sum(nil)), nil
+	return nil
 }
 
-// verify compares the piece with the digest that the seed named. The digest may
-// be a little behind the piece.
-func (d *download) verify(ctx context.Context, sum piece.Digest) error {
+// verify compares the piece with the Sum that the seed named. That may be a little
+// behind the piece.
+func (d *download) verify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Second, errUnproven)
 	defer cancel()
 	t := d.t
@@ -180,14 +187,19 @@ func (d *download) verify(ctx context.Context, sum piece.Digest) error {
 		return err
 	}
 	d.n.mu.Lock()
-	defer d.n.mu.Unlock()
-	if t.err != nil {
-		return t.err
-	}
-	if !t.proven.Test(uint(d.i)) {
+	failed, late := t.err, d.link == nil
+	l, want := t.expect(d.i)
+	d.n.mu.Unlock()
+	switch {
+	case failed != nil:
+		return failed
+	case l == nil:
 		return errUnproven
+	case late:
+		d.link = l
+		_, _ = l.Write(d.buf.data)
 	}
-	if sum != t.digests[d.i] {
+	if d.link.Sum() != want {
 		return errWrongPiece
 	}
 	return nil

@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"sync"
@@ -64,35 +63,6 @@ func (t *task) wait(ctx context.Context, ready func() bool) error {
 	}
 }
 
-// sink hands the pieces to the ingest in order, checks the whole blob, and
-// commits it.
-func (t *task) sink(ctx context.Context) {
-	if t.wait(ctx, func() bool { return t.known }) != nil {
-		return
-	}
-	if err := t.openIngest(ctx); err != nil {
-		t.failWith(err)
-		return
-	}
-	for {
-		for t.written < t.layout.Count() {
-			i := t.written
-			var b *buffer
-			if t.wait(ctx, func() bool { b = t.bufs[i]; return b != nil || !t.keeps && t.backed(i) }) != nil {
-				return
-			}
-			if b != nil {
-				t.write(ctx, i, b)
-			} else if t.readBack(ctx, i) != nil {
-				return
-			}
-		}
-		if t.finish(ctx) {
-			return
-		}
-	}
-}
-
 // openIngest starts or resumes the ingest. Where the store cannot take the
 // blob, it streams on without being kept.
 func (t *task) openIngest(ctx context.Context) error {
@@ -116,7 +86,7 @@ func (t *task) openIngest(ctx context.Context) error {
 	default:
 		t.n.cfg.Metrics.Fallback.WithLabelValues("store").Inc()
 		log.G(ctx).WithError(err).WithField("blob", t.id).Warn("the store does not take the blob; streaming it without storing")
-		ingest = newPassing(t.dgst, nil)
+		ingest = &passing{}
 	}
 	if ingest.Offset() > t.layout.Size {
 		if err := ingest.Truncate(); err != nil {
@@ -124,36 +94,36 @@ func (t *task) openIngest(ctx context.Context) error {
 			return err
 		}
 	}
-	resumed := int(ingest.Offset() / t.layout.PieceSize)
-	if ingest.Offset() == t.layout.Size {
-		resumed = t.layout.Count()
-	}
-	var proofs []piece.Digest
-	if t.n.cfg.Seed && resumed > 0 {
-		if proofs, err = hashPieces(ctx, ingest, t.layout, 0, resumed, nil); err != nil {
-			_ = ingest.Close()
-			return err
-		}
+	sums, err := t.sumsOf(ctx, ingest)
+	if err != nil {
+		_ = ingest.Close()
+		return err
 	}
 	t.n.mu.Lock()
 	defer t.n.mu.Unlock()
 	t.ingest = ingest
 	_, lost := ingest.(*passing)
 	t.keeps = t.n.cfg.Store.Writes() && !lost
-	for i := range resumed {
+	t.written, t.seen = len(sums), sums
+	t.resumed = ingest.Offset() > 0
+	for i, s := range sums {
 		if b := t.bufs[i]; b != nil { // read again before the ingest was open
 			delete(t.bufs, i)
 			b.release()
 		}
 		t.held.Set(uint(i))
-		if proofs != nil {
-			t.prove(i, proofs[i])
+		t.unchecked.Clear(uint(i))
+		switch {
+		case t.n.cfg.Seed:
+			t.prove(i, s)
 			t.n.picker.Hold(t.id, i)
+		case t.n.cfg.Supernode != "":
+			t.doubtful.Set(uint(i))
+			t.settle(i)
 		}
 	}
-	t.written = resumed
 	t.rewindow()
-	t.n.digestsDue(t)
+	t.n.sumsDue(t)
 	t.n.pump()
 	t.notify()
 	return nil
@@ -165,150 +135,32 @@ func (t *task) adopt(ctx context.Context) (Ingest, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &committed{Blob: blob, dgst: t.dgst}, nil
+	return &committed{Blob: blob}, nil
 }
 
-// write hands piece i to the ingest and lets its memory go if the store has it.
-func (t *task) write(ctx context.Context, i int, b *buffer) {
-	skip := t.ingest.Offset() - t.layout.Offset(i) // a part may be left from before
-	if _, err := t.ingest.Write(b.data[skip:]); err != nil {
-		if t.n.cfg.Seed {
-			t.failWith(oci.Errorf(oci.SideStore, http.StatusInsufficientStorage, oci.CodeUnavailable,
-				"blob %s: the supernode's store failed: %v", t.dgst, err))
-			return
-		}
-		t.n.cfg.Metrics.Fallback.WithLabelValues("store").Inc()
-		log.G(ctx).WithError(err).WithField("blob", t.id).Error("the store failed; streaming the blob without storing")
-		passing, err := resumePassing(t.dgst, t.ingest, t.layout.Offset(i))
-		if err != nil {
-			t.failWith(oci.Errorf(oci.SideStore, http.StatusBadGateway, oci.CodeUnavailable, "blob %s: the store cannot be read back: %v", t.dgst, err))
-			return
-		}
-		_, _ = passing.Write(b.data)
-		t.n.mu.Lock()
-		t.ingest, t.keeps = passing, false
-		t.notify()
-		t.n.mu.Unlock()
+// sumsOf returns the Sums of the pieces that an ingest has been left with. It
+// discards them all if they are not the blob's, as far as that can be told.
+func (t *task) sumsOf(ctx context.Context, ingest Ingest) ([]piece.Sum, error) {
+	pieces := int(ingest.Offset() / t.layout.PieceSize)
+	if ingest.Offset() == t.layout.Size {
+		pieces = t.layout.Count()
 	}
-	t.n.mu.Lock()
-	defer t.n.mu.Unlock()
-	t.written = i + 1
-	if t.bufs[i] == b {
-		if t.backed(i) {
-			delete(t.bufs, i)
-			b.release()
-		} else {
-			t.order = append(t.order, i)
-		}
+	if pieces == 0 && ingest.Offset() > 0 { // not worth it
+		return nil, ingest.Truncate()
 	}
-	t.rewindow()
-	t.notify()
-}
-
-// readBack hands to the ingest what somebody else has put into the store: the
-// client that went on in the middle of a blob wrote its beginning before.
-func (t *task) readBack(ctx context.Context, i int) error {
-	buf := make([]byte, min(256<<10, t.layout.Len(i)))
-	for off := t.ingest.Offset(); off < t.layout.End(i); off = t.ingest.Offset() {
-		p := buf[:min(int64(len(buf)), t.layout.End(i)-off)]
-		_, err := readFullAt(t.ingest, p, off)
-		if err == nil {
-			_, err = t.ingest.Write(p)
-		}
-		if err != nil { // gone again
-			log.G(ctx).WithError(err).WithField("blob", t.id).Debug("a piece cannot be read back")
-			return pause(ctx, readBackEvery)
-		}
+	sums, err := hashPieces(ctx, ingest, t.chain, pieces, nil)
+	if err != nil {
+		return nil, err
 	}
-	t.n.mu.Lock()
-	defer t.n.mu.Unlock()
-	t.written = i + 1
-	t.held.Set(uint(i))
-	t.rewindow()
-	t.notify()
-	return nil
-}
-
-// readBackEvery is the pause after a piece could not be read back.
-const readBackEvery = 50 * time.Millisecond
-
-// finish checks the whole blob against its digest and commits it. It reports
-// false if the blob must be filled again.
-func (t *task) finish(ctx context.Context) bool {
-	if got := t.ingest.Digest(); got != t.dgst {
-		if t.doubts() {
-			err := t.refill(ctx)
-			if err != nil {
-				t.failWith(err)
-			}
-			return err != nil
-		}
-		t.n.cfg.Metrics.PiecesRejected.WithLabelValues("blob_digest").Add(float64(t.layout.Count()))
-		err := oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeDigestInvalid,
-			"the upstream sent wrong bytes for blob %s: they hash to %s; nothing was kept, check the upstream registry's storage", t.dgst, got)
-		log.G(ctx).Error(err.Message)
-		if e := t.ingest.Truncate(); e != nil {
-			log.G(ctx).WithError(e).WithField("blob", t.id).Warn("the store could not discard wrong bytes")
-		}
-		t.failWith(err)
-		return true
+	if pieces < t.layout.Count() || pieces == 0 || sums[pieces-1] == t.chain.Last() {
+		return sums, nil
 	}
-	t.n.mu.Lock()
-	t.becomeWhole()
-	t.n.mu.Unlock()
-	for !t.commit(ctx) { // until whoever commits has done so
-		if pause(ctx, commitEvery) != nil {
-			return true
-		}
+	if _, ok := ingest.(*committed); ok {
+		return nil, oci.Errorf(oci.SideStore, http.StatusBadGateway, oci.CodeDigestInvalid,
+			"the store holds wrong bytes for blob %s; remove it there", t.dgst)
 	}
-	return true
-}
-
-// commitEvery is how often the store is asked whether somebody else has
-// committed a blob.
-const commitEvery = time.Second
-
-// becomeWhole says that the blob's own digest was right. Callers hold n.mu.
-func (t *task) becomeWhole() {
-	if t.whole {
-		return
-	}
-	t.whole, t.ended, t.used = true, time.Now(), time.Now()
-	t.n.fills--
-	t.n.cfg.Metrics.BlobSeconds.Observe(t.ended.Sub(t.started).Seconds())
-	for i := range t.held.EachSet() {
-		t.n.picker.Hold(t.id, int(i))
-	}
-	t.rewindow()
-	t.n.snapshotDue(t.id)
-	t.n.pump()
-	t.notify()
-}
-
-// commit makes the store keep the blob and tells the supernode. It reports
-// whether there is nothing more to do.
-func (t *task) commit(ctx context.Context) bool {
-	err := t.ingest.Commit(ctx)
-	switch {
-	case errdefs.IsUnavailable(err):
-		return false
-	case err != nil && !errdefs.IsAlreadyExists(err):
-		log.G(ctx).WithError(err).WithField("blob", t.id).Error("the store could not commit the blob")
-		return true
-	}
-	t.n.mu.Lock()
-	defer t.n.mu.Unlock()
-	t.stored = true
-	t.n.announce(t.dgst, t.layout.Size)
-	t.notify()
-	return true
-}
-
-// failWith ends the fill.
-func (t *task) failWith(err error) {
-	t.n.mu.Lock()
-	defer t.n.mu.Unlock()
-	t.fail(err)
+	log.G(ctx).WithField("blob", t.id).Warn("the store was left with wrong bytes; filling the blob again")
+	return nil, ingest.Truncate()
 }
 
 // proveStored hashes the pieces of a blob out of the store, for the seed to
@@ -317,26 +169,30 @@ func (t *task) proveStored(ctx context.Context) {
 	if t.n.recall(t) {
 		return
 	}
-	_, err := hashPieces(ctx, t.blob, t.layout, 0, t.layout.Count(), func(i int, d piece.Digest) {
+	_, err := hashPieces(ctx, t.blob, t.chain, t.layout.Count(), func(i int, s piece.Sum) error {
 		t.n.mu.Lock()
-		t.prove(i, d)
+		defer t.n.mu.Unlock()
+		if !t.prove(i, s) {
+			return errors.New("it has other bytes than its digest says")
+		}
 		t.n.picker.Hold(t.id, i)
-		t.n.digestsDue(t)
+		t.n.sumsDue(t)
 		t.n.pump()
-		t.n.mu.Unlock()
+		return nil
 	})
 	if err != nil && !errors.Is(err, context.Canceled) {
 		log.G(ctx).WithError(err).WithField("blob", t.id).Error("the store cannot be read back")
 	}
 }
 
-// hashPieces returns the digests of pieces first to last of what r holds, and
-// hands each to each as it is known.
-func hashPieces(ctx context.Context, r readerAt, l piece.Layout, first, last int, each func(int, piece.Digest)) ([]piece.Digest, error) {
+// hashPieces returns the Sums of the first pieces of what r holds, and hands each to
+// each as it is known.
+func hashPieces(ctx context.Context, r readerAt, c piece.Chain, pieces int, each func(int, piece.Sum) error) ([]piece.Sum, error) {
 	buf := make([]byte, 256<<10)
-	out := make([]piece.Digest, 0, last-first)
-	for i := first; i < last; i++ {
-		h := sha256.New()
+	out := make([]piece.Sum, 0, pieces)
+	sum, l := piece.Sum(""), c.Layout()
+	for i := range pieces {
+		link := c.Begin(i, sum)
 		for off := l.Offset(i); off < l.End(i); {
 			if err := ctx.Err(); err != nil {
 				return nil, err
@@ -345,14 +201,24 @@ func hashPieces(ctx context.Context, r readerAt, l piece.Layout, first, last int
 			if _, err := readFullAt(r, buf[:n], off); err != nil {
 				return nil, err
 			}
-			h.Write(buf[:n])
+			_, _ = link.Write(buf[:n])
 			off += n
 		}
-		d := piece.Digest(h.Sum(nil))
-		out = append(out, d)
-		if each != nil {
-			each(i, d)
+		sum = link.Sum()
+		out = append(out, sum)
+		if each == nil {
+			continue
+		}
+		if err := each(i, sum); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// failWith ends the fill.
+func (t *task) failWith(err error) {
+	t.n.mu.Lock()
+	defer t.n.mu.Unlock()
+	t.fail(err)
 }

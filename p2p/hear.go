@@ -52,7 +52,7 @@ func (n *Node) hearFrame(nb *neighbour, f *wire.Frame) error {
 			return errNotSeed
 		}
 		n.hearAgent(nb, f)
-	case *wire.Frame_Task, *wire.Frame_Digests, *wire.Frame_Failure:
+	case *wire.Frame_Task, *wire.Frame_Sums, *wire.Frame_Failure:
 		if nb != n.super {
 			return errNotSupernode
 		}
@@ -186,7 +186,7 @@ func (n *Node) hearLeave(nb *neighbour, blob string) {
 	n.picker.Forget(nb.id, blob)
 	delete(nb.shares, blob)
 	delete(nb.due, blob)
-	delete(nb.digests, blob)
+	delete(nb.told, blob)
 	if n.cfg.Seed {
 		n.cfg.Tracker.Leave(nb.id, digest.Digest(blob))
 		if t := n.tasks[blob]; t != nil {
@@ -199,8 +199,8 @@ func (n *Node) hearSupernode(nb *neighbour, f *wire.Frame) error {
 	switch k := f.GetKind().(type) {
 	case *wire.Frame_Task:
 		return n.hearTask(nb, k.Task)
-	case *wire.Frame_Digests:
-		n.hearDigests(k.Digests)
+	case *wire.Frame_Sums:
+		n.hearSums(k.Sums)
 	case *wire.Frame_Failure:
 		n.hearFailure(k.Failure)
 	}
@@ -239,15 +239,17 @@ func (n *Node) hearTask(nb *neighbour, w *wire.Task) error {
 	return nil
 }
 
-func (n *Node) hearDigests(d *wire.Digests) {
+func (n *Node) hearSums(d *wire.Sums) {
 	t := n.tasks[d.GetBlob()]
 	if t == nil || !t.known || t.err != nil {
 		return
 	}
-	sums := d.GetSha256()
-	for i := int(d.GetFirst()); len(sums) >= 32 && i < t.layout.Count(); i++ {
-		t.prove(i, piece.Digest(sums[:32]))
-		sums = sums[32:]
+	sums, width := d.GetSums(), t.chain.Width()
+	for i := int(d.GetFirst()); len(sums) >= width && i < t.layout.Count()-1; i++ {
+		if !t.prove(i, piece.Sum(sums[:width])) { // of other bytes than it had before
+			t.superFailed = true
+		}
+		sums = sums[width:]
 	}
 	t.notify()
 }

@@ -27,7 +27,7 @@ func (n *Node) newNeighbour(h *wire.Hello, addr, dialer string, stop func()) *ne
 	return &neighbour{
 		n: n, id: h.GetId(), addr: addr, seed: h.GetSeed(), dialer: dialer, labels: h.GetLabels(),
 		stop: sync.OnceFunc(stop), wake: make(chan struct{}, 1),
-		shares: map[string]bool{}, due: map[string]bool{}, digests: map[string]int{}, heard: time.Now(),
+		shares: map[string]bool{}, due: map[string]bool{}, told: map[string]int{}, heard: time.Now(),
 	}
 }
 

@@ -54,7 +54,7 @@ type neighbour struct {
 	due      map[string]bool // of these, those of which it must hear
 	reported time.Time       // when it last heard of our pieces and slots
 	hurry    bool            // it must hear at once that we are free
-	digests  map[string]int  // by blob: pieces whose digest it was told
+	told     map[string]int  // by blob: pieces whose Sum it was told
 	saidFree bool            // what it last heard of our slots
 	heard    time.Time
 	strikes  int // transfers that failed in a row
@@ -192,9 +192,9 @@ func (nb *neighbour) collect(now time.Time) (frames []*wire.Frame, next time.Dur
 	next = heartbeat
 	frames = append(frames, nb.first...)
 	nb.first = nil
-	for blob, told := range nb.digests {
+	for blob, told := range nb.told {
 		if t := n.tasks[blob]; t != nil && t.known {
-			frames = append(frames, nb.digestsFrom(t, told)...)
+			frames = append(frames, nb.sumsFrom(t, told)...)
 		}
 	}
 	wait := nb.reported.Add(n.reportEvery()).Sub(now)
@@ -250,19 +250,20 @@ func (nb *neighbour) reportSlots() []*wire.Frame {
 // free reports whether this node would take a piece. Callers hold n.mu.
 func (n *Node) free() bool { return !n.cfg.Seed && n.picker.Free() }
 
-// digestsFrom tells the digests that became known in sequence.
-func (nb *neighbour) digestsFrom(t *task, told int) []*wire.Frame {
+// sumsFrom tells the Sums that became known in sequence.
+func (nb *neighbour) sumsFrom(t *task, told int) []*wire.Frame {
 	const most = 1024
 	var frames []*wire.Frame
-	for told < t.layout.Count() && t.proven.Test(uint(told)) {
-		d := &wire.Digests{Blob: t.id, First: uint32(told)}
-		for told < t.layout.Count() && t.proven.Test(uint(told)) && len(d.Sha256) < most*32 {
-			d.Sha256 = append(d.Sha256, t.digests[told][:]...)
+	due := func() bool { return told < t.layout.Count()-1 && t.proven.Test(uint(told)) }
+	for due() {
+		s := &wire.Sums{Blob: t.id, First: uint32(told)}
+		for n := 0; n < most && due(); n++ {
+			s.Sums = append(s.Sums, t.sums[told]...)
 			told++
 		}
-		frames = append(frames, &wire.Frame{Kind: &wire.Frame_Digests{Digests: d}})
+		frames = append(frames, &wire.Frame{Kind: &wire.Frame_Sums{Sums: s}})
 	}
-	nb.digests[t.id] = told
+	nb.told[t.id] = told
 	return frames
 }
 

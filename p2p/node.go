@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/shoal-p2p/shoal/p2p/picker"
+	"github.com/shoal-p2p/shoal/p2p/piece"
 	"github.com/shoal-p2p/shoal/p2p/wire"
 )
 
@@ -70,8 +71,8 @@ type Node struct {
 	fed        time.Time // when a peer last sent a piece
 	pace       pace
 
-	// Digests of pieces that a seed remembers.
-	proofs     map[digest.Digest][][32]byte
+	// Sums of pieces that a seed remembers.
+	proofs     map[digest.Digest][]piece.Sum
 	proofOrder []digest.Digest
 	proofCount int
 
@@ -101,7 +102,7 @@ func NewNode(cfg Config) (*Node, error) {
 		banned:     map[string]time.Time{},
 		offered:    map[picker.Offer]*offered{},
 		superLost:  time.Now(),
-		proofs:     map[digest.Digest][][32]byte{},
+		proofs:     map[digest.Digest][]piece.Sum{},
 		pace:       pace{slots: picker.MinSlots},
 		holdings:   newHoldings(),
 		scanDue:    make(chan struct{}, 1),

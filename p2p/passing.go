@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
 )
 
 type readerAt = io.ReaderAt
@@ -15,32 +14,15 @@ func readFullAt(r readerAt, p []byte, off int64) (int, error) {
 	return io.ReadFull(io.NewSectionReader(r, off, int64(len(p))), p)
 }
 
-// passing is the ingest of a blob that is not kept: it hashes what streams by.
-// Where a store failed half-way, before gives back what it had.
+// passing is the ingest of a blob that is not kept. Where a store failed half-way,
+// before gives back what it had.
 type passing struct {
-	digester digest.Digester
-	offset   int64
-	before   Ingest
-	kept     int64 // bytes that before can give back
-}
-
-func newPassing(dgst digest.Digest, before Ingest) *passing {
-	return &passing{digester: dgst.Algorithm().Digester(), before: before}
-}
-
-// resumePassing goes on from what a failed ingest holds of the first offset
-// bytes.
-func resumePassing(dgst digest.Digest, before Ingest, offset int64) (*passing, error) {
-	p := newPassing(dgst, before)
-	if _, err := io.Copy(p.digester.Hash(), io.NewSectionReader(before, 0, offset)); err != nil {
-		return nil, err
-	}
-	p.offset, p.kept = offset, offset
-	return p, nil
+	offset int64
+	before Ingest
+	kept   int64 // bytes that before can give back
 }
 
 func (p *passing) Write(b []byte) (int, error) {
-	p.digester.Hash().Write(b)
 	p.offset += int64(len(b))
 	return len(b), nil
 }
@@ -61,11 +43,9 @@ func (p *passing) File() *os.File {
 
 func (p *passing) Offset() int64                { return p.offset }
 func (p *passing) Available() int64             { return p.kept }
-func (p *passing) Digest() digest.Digest        { return p.digester.Digest() }
 func (p *passing) Commit(context.Context) error { return errdefs.ErrUnavailable }
 
 func (p *passing) Truncate() error {
-	p.digester.Hash().Reset()
 	p.offset, p.kept = 0, 0
 	if p.before != nil {
 		return p.before.Truncate()
@@ -81,15 +61,11 @@ func (p *passing) Close() error {
 }
 
 // committed is the ingest of a blob that the store turned out to have.
-type committed struct {
-	Blob
-	dgst digest.Digest
-}
+type committed struct{ Blob }
 
 func (c *committed) Write([]byte) (int, error)    { return 0, errdefs.ErrAlreadyExists }
 func (c *committed) Offset() int64                { return c.Size() }
 func (c *committed) Available() int64             { return c.Size() }
-func (c *committed) Digest() digest.Digest        { return c.dgst }
 func (c *committed) Commit(context.Context) error { return nil }
 func (c *committed) Truncate() error              { return errdefs.ErrFailedPrecondition }
 

@@ -52,7 +52,7 @@ func (t *task) replaceEntry(nb *neighbour) {
 	}
 	delete(t.entries, nb)
 	for _, other := range t.n.neighbours {
-		_, member := other.digests[t.id]
+		_, member := other.told[t.id]
 		if _, ok := t.entries[other]; !ok && member && other != nb {
 			t.entries[other] = struct{}{}
 			other.say(&wire.Frame{Kind: &wire.Frame_Task{Task: &wire.Task{Blob: t.id, Size: t.layout.Size, PieceSize: t.layout.PieceSize, Entry: true}}})
@@ -61,8 +61,8 @@ func (t *task) replaceEntry(nb *neighbour) {
 	}
 }
 
-// maxProofs bounds the piece digests that a seed remembers of blobs that it no
-// longer serves: 2 MiB of them.
+// maxProofs bounds the Sums that a seed remembers of blobs that it no longer
+// serves: 2 MiB of them, or twice that with SHA-512.
 const maxProofs = 64 << 10
 
 // hearAgent takes what an agent says to its supernode. Callers hold n.mu.
@@ -109,7 +109,7 @@ func (n *Node) admit(nb *neighbour, dgst digest.Digest, src Source) {
 	}
 }
 
-// introduce answers Join: the layout, the peers, and the digests known so far.
+// introduce answers Join: the layout, the peers, and the Sums known so far.
 // Callers hold n.mu.
 func (n *Node) introduce(nb *neighbour, t *task) {
 	t.used = time.Now()
@@ -125,7 +125,7 @@ func (n *Node) introduce(nb *neighbour, t *task) {
 		n.observeHolder(t, id)
 	}
 	nb.say(&wire.Frame{Kind: &wire.Frame_Task{Task: w}})
-	nb.digests[t.id] = 0
+	nb.told[t.id] = 0
 }
 
 // observeHolder counts the copies of a peer that has announced the whole blob.
@@ -142,11 +142,11 @@ func (n *Node) tellTask(t *task) {
 	clear(t.awaiting)
 }
 
-// digestsDue lets the members of a swarm hear the digests that are new.
+// sumsDue lets the members of a swarm hear the Sums that are new.
 // Callers hold n.mu.
-func (n *Node) digestsDue(t *task) {
+func (n *Node) sumsDue(t *task) {
 	for _, nb := range n.neighbours {
-		if _, ok := nb.digests[t.id]; ok {
+		if _, ok := nb.told[t.id]; ok {
 			nb.rouse()
 		}
 	}
@@ -173,11 +173,11 @@ func (n *Node) leave(t *task) {
 	}
 	clear(t.awaiting)
 	for _, nb := range n.neighbours {
-		if _, member := nb.digests[t.id]; member {
+		if _, member := nb.told[t.id]; member {
 			if t.err != nil {
 				n.refuse(nb, t.id, t.err)
 			}
-			delete(nb.digests, t.id)
+			delete(nb.told, t.id)
 		}
 		if nb.shares[t.id] {
 			delete(nb.shares, t.id)
@@ -202,7 +202,7 @@ func (n *Node) join(t *task) {
 	}}})
 }
 
-// remember keeps the digests of a blob that is no longer served. Callers hold
+// remember keeps the Sums of a blob that is no longer served. Callers hold
 // n.mu.
 func (n *Node) remember(t *task) {
 	if !n.cfg.Seed || !t.known || !t.proven.All() || t.layout.Count() > maxProofs/4 {
@@ -211,9 +211,9 @@ func (n *Node) remember(t *task) {
 	if _, ok := n.proofs[t.dgst]; ok {
 		return
 	}
-	n.proofs[t.dgst] = t.digests
+	n.proofs[t.dgst] = t.sums
 	n.proofOrder = append(n.proofOrder, t.dgst)
-	n.proofCount += len(t.digests)
+	n.proofCount += len(t.sums)
 	for n.proofCount > maxProofs {
 		oldest := n.proofOrder[0]
 		n.proofOrder = n.proofOrder[1:]
@@ -222,7 +222,7 @@ func (n *Node) remember(t *task) {
 	}
 }
 
-// recall takes up the digests of a blob that was served before.
+// recall takes up the Sums of a blob that was served before.
 func (n *Node) recall(t *task) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -230,11 +230,11 @@ func (n *Node) recall(t *task) bool {
 	if !ok || len(sums) != t.layout.Count() {
 		return false
 	}
-	for i, d := range sums {
-		t.prove(i, d)
+	for i, s := range sums {
+		t.prove(i, s)
 	}
 	n.picker.HoldAll(t.id)
-	n.digestsDue(t)
+	n.sumsDue(t)
 	n.pump()
 	return true
 }

@@ -59,10 +59,10 @@ type Filer interface {
 	File() *os.File
 }
 
-// Ingest receives one blob, in order. Write, Digest, Commit, Truncate and Close
-// belong to one goroutine; ReadAt, Available and File may be called from any.
+// Ingest receives one blob, in order. Write, Commit, Truncate and Close belong to
+// one goroutine; ReadAt, Available and File may be called from any.
 type Ingest interface {
-	// Write appends verified bytes.
+	// Write appends bytes. Whoever writes checks them: it is not done twice.
 	io.Writer
 	// ReadAt reads back bytes before Available. It works until Close, also
 	// after Commit.
@@ -74,12 +74,9 @@ type Ingest interface {
 	// Available is how many bytes from the start ReadAt can give back now.
 	// It can exceed Offset where somebody else writes.
 	Available() int64
-	// Digest is that of all bytes written, by the algorithm of the blob's
-	// own digest.
-	Digest() digest.Digest
-	// Commit makes the blob whole: it checks size and digest. It returns
-	// errdefs.ErrUnavailable if it is for somebody else to commit and they
-	// have not.
+	// Commit makes the blob whole. It checks the size, and leaves the digest
+	// to the caller. It returns errdefs.ErrUnavailable if it is for somebody
+	// else to commit and they have not.
 	Commit(ctx context.Context) error
 	// Truncate throws away what was written.
 	Truncate() error

@@ -27,26 +27,30 @@ type task struct {
 
 	// All below is guarded by n.mu.
 
-	known   bool // layout, digests and the bitfields are set
-	layout  piece.Layout
-	digests []piece.Digest
-	proven  *piece.Bitfield // pieces whose digest is known
-	held    *piece.Bitfield // pieces that can be read here
-	// Of these, those of unknown digest that came from neighbours: see sharing.
-	doubtful *piece.Bitfield
-	claims   map[int]claim
-	first    map[int]piece.Digest // of what the upstream sent, to compare when it is read again
-	betrayed bool                 // one of them was wrong
-	bufs     map[int]*buffer      // pieces in memory, verified
-	order    []int                // pieces in memory that the ingest has seen, oldest first
+	known  bool // layout, chain, Sums and the bitfields are set
+	layout piece.Layout
+	chain  piece.Chain
+	sums   []piece.Sum     // as far as they are known
+	proven *piece.Bitfield // pieces whose Sum is known, and the one before
+	held   *piece.Bitfield // pieces that can be read here
+	// Of these, those that have not been compared with a Sum, and those that
+	// must not be read: they came from neighbours (see sharing), or were left
+	// by an earlier fill.
+	unchecked, doubtful *piece.Bitfield
+	claims              map[int]claim
+	betrayed            bool            // one of them was wrong
+	bufs                map[int]*buffer // pieces in memory
+	order               []int           // pieces in memory that the ingest has seen, oldest first
 
-	ingest  Ingest // nil until known, and for a blob out of the store
-	blob    Blob   // set for a blob out of the store
-	keeps   bool   // what the ingest sees can be read back from it
-	written int    // pieces that the ingest has seen, in order
-	whole   bool   // the blob's own digest has been checked
-	stored  bool   // the store has the blob
-	removed bool   // the store had it, and has it no longer
+	ingest  Ingest      // nil until known, and for a blob out of the store
+	blob    Blob        // set for a blob out of the store
+	keeps   bool        // what the ingest sees can be read back from it
+	written int         // pieces that the ingest has seen, in order
+	seen    []piece.Sum // the Sums of their bytes
+	resumed bool        // some were left by an earlier fill
+	whole   bool        // the blob's own digest has been checked
+	stored  bool        // the store has the blob
+	removed bool        // the store had it, and has it no longer
 
 	err      error     // why the fill failed
 	ended    time.Time // when it became whole, or failed
@@ -77,9 +81,13 @@ func (t *task) notify() {
 func (t *task) setLayout(l piece.Layout) {
 	n := l.Count()
 	t.layout, t.known = l, true
-	t.digests = make([]piece.Digest, n)
-	t.proven, t.held, t.doubtful = piece.NewBitfield(n), piece.NewBitfield(n), piece.NewBitfield(n)
-	t.claims, t.first = map[int]claim{}, map[int]piece.Digest{}
+	t.chain, t.sums = piece.NewChain(t.dgst, l), make([]piece.Sum, n)
+	t.proven, t.held = piece.NewBitfield(n), piece.NewBitfield(n)
+	t.unchecked, t.doubtful = piece.NewBitfield(n), piece.NewBitfield(n)
+	t.claims = map[int]claim{}
+	if n > 0 {
+		t.prove(n-1, t.chain.Last())
+	}
 	t.n.picker.AddBlob(t.id, n)
 	t.n.pace.piece = l.PieceSize
 	t.notify()
@@ -99,28 +107,22 @@ func (t *task) readable(i int) bool {
 	return t.held.Test(uint(i)) && (t.whole || i < t.layout.Count()-1 && !t.doubtful.Test(uint(i)))
 }
 
-// prove records the digest of a piece that the seed named. Callers hold n.mu.
-func (t *task) prove(i int, d piece.Digest) {
-	t.digests[i] = d
-	t.proven.Set(uint(i))
-	t.settle(i, d)
-}
-
-// accept takes a piece into memory. Peers may have it if its digest is known, or
-// if it is ours to share: read here while nobody names digests. Callers hold
-// n.mu; the buffer is the task's from here on.
-func (t *task) accept(i int, b *buffer, ours bool) {
+// accept takes a piece into memory. Peers may have it if it has been checked, or
+// if it is ours to share: read here while nobody names Sums. Callers hold n.mu; the
+// buffer is the task's from here on.
+func (t *task) accept(i int, b *buffer, e evidence) {
 	if t.err != nil || t.held.Test(uint(i)) {
 		b.release()
 		return
 	}
 	t.held.Set(uint(i))
+	t.unchecked.SetTo(uint(i), e != checked)
 	t.bufs[i] = b
 	if i < t.written {
 		t.order = append(t.order, i)
 	}
 	t.progress = time.Now()
-	if t.proven.Test(uint(i)) || ours && t.sharing() {
+	if e == checked || e == ours && t.sharing() {
 		t.offer(i)
 	}
 	t.rewindow()

@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -60,20 +59,19 @@ func (u *upstreamBody) close() {
 	}
 }
 
-// readFull fills p, and returns its SHA-256 if asked for.
-func (u *upstreamBody) readFull(ctx context.Context, p []byte, hash bool) (sum piece.Digest, err error) {
-	h := sha256.New()
+// readFull fills p, and hashes it on the way unless link is nil.
+func (u *upstreamBody) readFull(ctx context.Context, p []byte, link *piece.Link) (err error) {
 	for len(p) > 0 {
 		if u.body == nil {
 			if u.body, _, err = u.t.openUpstream(ctx, u.offset, u.end); err != nil {
-				return sum, err
+				return err
 			}
 		}
 		n, err := u.body.Read(p[:min(len(p), 256<<10)])
 		if n > 0 {
 			u.t.n.count(metrics.SourceUpstream, n)
-			if hash {
-				h.Write(p[:n])
+			if link != nil {
+				_, _ = link.Write(p[:n])
 			}
 			p, u.offset, u.tries = p[n:], u.offset+int64(n), 0
 		}
@@ -83,19 +81,16 @@ func (u *upstreamBody) readFull(ctx context.Context, p []byte, hash bool) (sum p
 		_ = u.body.Close()
 		u.body = nil
 		if ctx.Err() != nil {
-			return sum, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		if u.tries++; u.tries >= upstreamTries {
-			return sum, fmt.Errorf("the upstream breaks off at byte %d: %w", u.offset, err)
+			return fmt.Errorf("the upstream breaks off at byte %d: %w", u.offset, err)
 		}
 		if err := pause(ctx, backoff(u.tries)); err != nil {
-			return sum, err
+			return err
 		}
 	}
-	if hash {
-		sum = piece.Digest(h.Sum(nil))
-	}
-	return sum, nil
+	return nil
 }
 
 // backoff is 100 ms and doubles, with a jitter of half of it.

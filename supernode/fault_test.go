@@ -93,6 +93,8 @@ func TestASupernodeThatComesBackGoesOnWhereItWas(t *testing.T) {
 	go func() {
 		defer close(restarted)
 		<-reached
+		// The store has it, but for the piece that is being read.
+		s.eventually(func() bool { return s.seed.Status().MemoryBytes <= 256<<10 })
 		s.super.stop()
 		s.startSupernode()
 		release()

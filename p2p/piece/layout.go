@@ -1,7 +1,6 @@
 package piece
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"math/bits"
 )
@@ -25,9 +24,6 @@ const (
 	commonSize = 1 << 20
 	mostCommon = 1024
 )
-
-// Digest is the SHA-256 of a piece.
-type Digest = [sha256.Size]byte
 
 // Layout is how a blob is cut.
 type Layout struct {

@@ -95,12 +95,8 @@ func checkFrame(f *Frame) error {
 		return checkAnnounce(k.Announce)
 	case *Frame_Task:
 		return checkTask(k.Task)
-	case *Frame_Digests:
-		n := len(k.Digests.GetSha256())
-		if n%32 != 0 || int(k.Digests.GetFirst())+n/32 > piece.MaxPieces {
-			return fmt.Errorf("wire: %d bytes of digests from piece %d", n, k.Digests.GetFirst())
-		}
-		return CheckBlob(k.Digests.GetBlob())
+	case *Frame_Sums:
+		return checkSums(k.Sums)
 	case *Frame_Failure:
 		f := k.Failure
 		if len(f.GetMessage()) > 8*maxString || len(f.GetCode()) > maxString || len(f.GetSide()) > maxString {
@@ -110,6 +106,17 @@ func checkFrame(f *Frame) error {
 			return fmt.Errorf("wire: failure with status %d", f.GetStatus())
 		}
 		return CheckBlob(f.GetBlob())
+	}
+	return nil
+}
+
+func checkSums(s *Sums) error {
+	if err := CheckBlob(s.GetBlob()); err != nil {
+		return err
+	}
+	n, width := len(s.GetSums()), piece.NewChain(digest.Digest(s.GetBlob()), piece.Layout{}).Width()
+	if n%width != 0 || int(s.GetFirst())+n/width > piece.MaxPieces {
+		return fmt.Errorf("wire: %d bytes of sums from piece %d", n, s.GetFirst())
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func TestCheckRefusesWhatIsOutOfBounds(t *testing.T) {
 		"piece out of all":  {Kind: &Frame_Offer{Offer: &Offer{Blob: blob, Piece: piece.MaxPieces}}},
 		"bitfield too long": {Kind: &Frame_Snapshot{Snapshot: &Snapshot{Blob: blob, Size: 1, PieceSize: piece.MinSize, Have: make([]byte, 2)}}},
 		"odd piece size":    {Kind: &Frame_Task{Task: &Task{Blob: blob, Size: 1, PieceSize: 77}}},
-		"half a digest":     {Kind: &Frame_Digests{Digests: &Digests{Blob: blob, Sha256: make([]byte, 33)}}},
+		"half a sum":        {Kind: &Frame_Sums{Sums: &Sums{Blob: blob, Sums: make([]byte, 33)}}},
 		"status 200":        {Kind: &Frame_Failure{Failure: &Failure{Blob: blob, Status: 200}}},
 		"negative size":     {Kind: &Frame_Announce{Announce: &Announce{Blobs: []*Announce_Blob{{Digest: blob, Size: -1}}}}},
 		"nothing is gone":   {Kind: &Frame_Announce{Announce: &Announce{Gone: []string{"blob"}}}},

@@ -6,7 +6,7 @@
 //
 //	neighbours            Snapshot, Slots, Offer, Reject, Leave
 //	agent → supernode     Join, Announce
-//	supernode → agent     Task, Digests, Failure
+//	supernode → agent     Task, Sums, Failure
 //
 // An offered piece is fetched with GET /v1/pieces/{blob}/{index} from the
 // address in the sender's Hello, with the header Shoal-Node naming the asker.

@@ -129,7 +129,7 @@ type Frame struct {
 	//	*Frame_Join
 	//	*Frame_Announce
 	//	*Frame_Task
-	//	*Frame_Digests
+	//	*Frame_Sums
 	//	*Frame_Failure
 	Kind          isFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
@@ -254,10 +254,10 @@ func (x *Frame) GetTask() *Task {
 	return nil
 }
 
-func (x *Frame) GetDigests() *Digests {
+func (x *Frame) GetSums() *Sums {
 	if x != nil {
-		if x, ok := x.Kind.(*Frame_Digests); ok {
-			return x.Digests
+		if x, ok := x.Kind.(*Frame_Sums); ok {
+			return x.Sums
 		}
 	}
 	return nil
@@ -315,8 +315,8 @@ type Frame_Task struct {
 	Task *Task `protobuf:"bytes,9,opt,name=task,proto3,oneof"`
 }
 
-type Frame_Digests struct {
-	Digests *Digests `protobuf:"bytes,10,opt,name=digests,proto3,oneof"`
+type Frame_Sums struct {
+	Sums *Sums `protobuf:"bytes,10,opt,name=sums,proto3,oneof"`
 }
 
 type Frame_Failure struct {
@@ -341,7 +341,7 @@ func (*Frame_Announce) isFrame_Kind() {}
 
 func (*Frame_Task) isFrame_Kind() {}
 
-func (*Frame_Digests) isFrame_Kind() {}
+func (*Frame_Sums) isFrame_Kind() {}
 
 func (*Frame_Failure) isFrame_Kind() {}
 
@@ -1025,30 +1025,32 @@ func (x *Task) GetEntry() bool {
 	return false
 }
 
-// Digests are the SHA-256 of consecutive pieces, 32 bytes each.
-type Digests struct {
+// Sums check consecutive pieces. Each is the state of the blob's own hash after
+// its piece: 32 bytes for SHA-256, 64 for SHA-384 and SHA-512. The last piece has
+// none: it ends in the blob's digest.
+type Sums struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Blob          string                 `protobuf:"bytes,1,opt,name=blob,proto3" json:"blob,omitempty"`
 	First         uint32                 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
-	Sha256        []byte                 `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Sums          []byte                 `protobuf:"bytes,3,opt,name=sums,proto3" json:"sums,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Digests) Reset() {
-	*x = Digests{}
+func (x *Sums) Reset() {
+	*x = Sums{}
 	mi := &file_swarm_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Digests) String() string {
+func (x *Sums) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Digests) ProtoMessage() {}
+func (*Sums) ProtoMessage() {}
 
-func (x *Digests) ProtoReflect() protoreflect.Message {
+func (x *Sums) ProtoReflect() protoreflect.Message {
 	mi := &file_swarm_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1060,28 +1062,28 @@ func (x *Digests) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Digests.ProtoReflect.Descriptor instead.
-func (*Digests) Descriptor() ([]byte, []int) {
+// Deprecated: Use Sums.ProtoReflect.Descriptor instead.
+func (*Sums) Descriptor() ([]byte, []int) {
 	return file_swarm_proto_rawDescGZIP(), []int{13}
 }
 
-func (x *Digests) GetBlob() string {
+func (x *Sums) GetBlob() string {
 	if x != nil {
 		return x.Blob
 	}
 	return ""
 }
 
-func (x *Digests) GetFirst() uint32 {
+func (x *Sums) GetFirst() uint32 {
 	if x != nil {
 		return x.First
 	}
 	return 0
 }
 
-func (x *Digests) GetSha256() []byte {
+func (x *Sums) GetSums() []byte {
 	if x != nil {
-		return x.Sha256
+		return x.Sums
 	}
 	return nil
 }
@@ -1221,7 +1223,7 @@ const file_swarm_proto_rawDesc = "" +
 	"\n" +
 	"\vswarm.proto\x12\fshoal.p2p.v1\"5\n" +
 	"\x06Frames\x12+\n" +
-	"\x06frames\x18\x01 \x03(\v2\x13.shoal.p2p.v1.FrameR\x06frames\"\x99\x04\n" +
+	"\x06frames\x18\x01 \x03(\v2\x13.shoal.p2p.v1.FrameR\x06frames\"\x90\x04\n" +
 	"\x05Frame\x12+\n" +
 	"\x05hello\x18\x01 \x01(\v2\x13.shoal.p2p.v1.HelloH\x00R\x05hello\x124\n" +
 	"\bsnapshot\x18\x02 \x01(\v2\x16.shoal.p2p.v1.SnapshotH\x00R\bsnapshot\x12+\n" +
@@ -1231,9 +1233,9 @@ const file_swarm_proto_rawDesc = "" +
 	"\x05leave\x18\x06 \x01(\v2\x13.shoal.p2p.v1.LeaveH\x00R\x05leave\x12(\n" +
 	"\x04join\x18\a \x01(\v2\x12.shoal.p2p.v1.JoinH\x00R\x04join\x124\n" +
 	"\bannounce\x18\b \x01(\v2\x16.shoal.p2p.v1.AnnounceH\x00R\bannounce\x12(\n" +
-	"\x04task\x18\t \x01(\v2\x12.shoal.p2p.v1.TaskH\x00R\x04task\x121\n" +
-	"\adigests\x18\n" +
-	" \x01(\v2\x15.shoal.p2p.v1.DigestsH\x00R\adigests\x121\n" +
+	"\x04task\x18\t \x01(\v2\x12.shoal.p2p.v1.TaskH\x00R\x04task\x12(\n" +
+	"\x04sums\x18\n" +
+	" \x01(\v2\x12.shoal.p2p.v1.SumsH\x00R\x04sums\x121\n" +
 	"\afailure\x18\v \x01(\v2\x15.shoal.p2p.v1.FailureH\x00R\afailureB\x06\n" +
 	"\x04kind\"\xd3\x01\n" +
 	"\x05Hello\x12\x18\n" +
@@ -1293,11 +1295,11 @@ const file_swarm_proto_rawDesc = "" +
 	"\n" +
 	"piece_size\x18\x03 \x01(\x03R\tpieceSize\x12(\n" +
 	"\x05peers\x18\x04 \x03(\v2\x12.shoal.p2p.v1.PeerR\x05peers\x12\x14\n" +
-	"\x05entry\x18\x05 \x01(\bR\x05entry\"K\n" +
-	"\aDigests\x12\x12\n" +
+	"\x05entry\x18\x05 \x01(\bR\x05entry\"D\n" +
+	"\x04Sums\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\tR\x04blob\x12\x14\n" +
-	"\x05first\x18\x02 \x01(\rR\x05first\x12\x16\n" +
-	"\x06sha256\x18\x03 \x01(\fR\x06sha256\"w\n" +
+	"\x05first\x18\x02 \x01(\rR\x05first\x12\x12\n" +
+	"\x04sums\x18\x03 \x01(\fR\x04sums\"w\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\tR\x04blob\x12\x12\n" +
 	"\x04side\x18\x02 \x01(\tR\x04side\x12\x16\n" +
@@ -1334,7 +1336,7 @@ var file_swarm_proto_goTypes = []any{
 	(*Announce)(nil),      // 11: shoal.p2p.v1.Announce
 	(*Peer)(nil),          // 12: shoal.p2p.v1.Peer
 	(*Task)(nil),          // 13: shoal.p2p.v1.Task
-	(*Digests)(nil),       // 14: shoal.p2p.v1.Digests
+	(*Sums)(nil),          // 14: shoal.p2p.v1.Sums
 	(*Failure)(nil),       // 15: shoal.p2p.v1.Failure
 	nil,                   // 16: shoal.p2p.v1.Hello.LabelsEntry
 	(*Announce_Blob)(nil), // 17: shoal.p2p.v1.Announce.Blob
@@ -1350,7 +1352,7 @@ var file_swarm_proto_depIdxs = []int32{
 	10, // 7: shoal.p2p.v1.Frame.join:type_name -> shoal.p2p.v1.Join
 	11, // 8: shoal.p2p.v1.Frame.announce:type_name -> shoal.p2p.v1.Announce
 	13, // 9: shoal.p2p.v1.Frame.task:type_name -> shoal.p2p.v1.Task
-	14, // 10: shoal.p2p.v1.Frame.digests:type_name -> shoal.p2p.v1.Digests
+	14, // 10: shoal.p2p.v1.Frame.sums:type_name -> shoal.p2p.v1.Sums
 	15, // 11: shoal.p2p.v1.Frame.failure:type_name -> shoal.p2p.v1.Failure
 	16, // 12: shoal.p2p.v1.Hello.labels:type_name -> shoal.p2p.v1.Hello.LabelsEntry
 	0,  // 13: shoal.p2p.v1.Reject.reason:type_name -> shoal.p2p.v1.Reject.Reason
@@ -1379,7 +1381,7 @@ func file_swarm_proto_init() {
 		(*Frame_Join)(nil),
 		(*Frame_Announce)(nil),
 		(*Frame_Task)(nil),
-		(*Frame_Digests)(nil),
+		(*Frame_Sums)(nil),
 		(*Frame_Failure)(nil),
 	}
 	type x struct{}

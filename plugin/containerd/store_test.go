@@ -174,11 +174,10 @@ func TestStartsBeforeContainerd(t *testing.T) {
 	_, err = s.Open(t.Context(), dgst)
 	require.Error(t, err)
 	in, err := s.Ingest(t.Context(), dgst, int64(len(blob)))
-	require.NoError(t, err, "there is still a stream to hash")
+	require.NoError(t, err, "there is still a stream to count")
 	defer in.Close()
 	_, err = in.Write(blob)
 	require.NoError(t, err)
-	require.Equal(t, dgst, in.Digest())
 	require.True(t, errdefs.IsUnavailable(in.Commit(t.Context())))
 }
 

@@ -21,10 +21,6 @@ import (
 
 const refPrefix = "shoal-"
 
-// hashAlongside is from how many bytes on a Write hashes and writes at once.
-// Below it, starting the goroutine costs more than it gains.
-const hashAlongside = 64 << 10
-
 // ingest receives one blob.
 type ingest struct {
 	s    *Store
@@ -37,7 +33,6 @@ type ingest struct {
 	lock content.Writer
 	file *os.File
 
-	digester  digest.Digester
 	err       error // the first failed write
 	committed bool
 	closed    bool
@@ -45,8 +40,7 @@ type ingest struct {
 	written atomic.Int64
 }
 
-// Ingest starts or resumes receiving a blob; see [p2p.Store]. Resuming reads
-// what is there to rebuild the digest. If there is no room for size bytes, it
+// Ingest starts or resumes receiving a blob; see [p2p.Store]. If there is no room for size bytes, it
 // returns errdefs.ErrResourceExhausted.
 func (s *Store) Ingest(ctx context.Context, dgst digest.Digest, size int64) (p2p.Ingest, error) {
 	if size < 0 {
@@ -57,8 +51,7 @@ func (s *Store) Ingest(ctx context.Context, dgst digest.Digest, size int64) (p2p
 	}
 	i := &ingest{
 		s: s, dgst: dgst, size: size,
-		dir:      contentdir.IngestPath(s.dir, refPrefix+dgst.String()),
-		digester: dgst.Algorithm().Digester(),
+		dir: contentdir.IngestPath(s.dir, refPrefix+dgst.String()),
 	}
 	if err := i.open(ctx); err != nil {
 		left := int64(0)
@@ -96,16 +89,11 @@ func (i *ingest) open(ctx context.Context) (err error) {
 	if status.Offset == 0 || status.Offset > i.size {
 		return i.Truncate() // the data of an ingest that containerd could not resume is still there
 	}
-	// containerd has hashed this once already, but does not tell how far
-	// its hash has come.
-	if _, err := io.Copy(i.digester.Hash(), io.NewSectionReader(i.file, 0, status.Offset)); err != nil {
-		return err
-	}
 	i.written.Store(status.Offset)
 	return nil
 }
 
-// Write appends to the file and to the digest. After an error every further
+// Write appends to the file. After an error every further
 // Write fails; what was written before can be read back and resumed.
 func (i *ingest) Write(p []byte) (int, error) {
 	offset := i.written.Load()
@@ -117,7 +105,7 @@ func (i *ingest) Write(p []byte) (int, error) {
 	case int64(len(p)) > i.size-offset:
 		return 0, i.explain(fmt.Sprintf("is longer than the %d bytes announced", i.size), errdefs.ErrFailedPrecondition)
 	}
-	n, err := i.hashAndWrite(p, offset)
+	n, err := i.file.WriteAt(p, offset)
 	if err != nil {
 		i.err = i.explain("cannot be written", err)
 		return n, i.err
@@ -126,34 +114,17 @@ func (i *ingest) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-func (i *ingest) hashAndWrite(p []byte, offset int64) (int, error) {
-	if len(p) < hashAlongside {
-		i.digester.Hash().Write(p)
-		return i.file.WriteAt(p, offset)
-	}
-	hashed := make(chan struct{})
-	go func() {
-		defer close(hashed)
-		i.digester.Hash().Write(p)
-	}()
-	n, err := i.file.WriteAt(p, offset)
-	<-hashed
-	return n, err
-}
-
 // ReadAt reads what has been written, as [io.ReaderAt] says.
 func (i *ingest) ReadAt(p []byte, off int64) (int, error) {
 	return io.NewSectionReader(i.file, 0, i.written.Load()).ReadAt(p, off)
 }
 
-func (i *ingest) File() *os.File        { return i.file }
-func (i *ingest) Offset() int64         { return i.written.Load() }
-func (i *ingest) Available() int64      { return i.written.Load() }
-func (i *ingest) Digest() digest.Digest { return i.digester.Digest() }
+func (i *ingest) File() *os.File   { return i.file }
+func (i *ingest) Offset() int64    { return i.written.Load() }
+func (i *ingest) Available() int64 { return i.written.Load() }
 
-// Commit checks size and digest and makes the blob whole and durable. Bytes
-// with a wrong digest are thrown away; too few are kept, so that more can
-// follow. Both get errdefs.ErrFailedPrecondition.
+// Commit checks the size and makes the blob whole and durable. Too few bytes are
+// kept, so that more can follow; they get errdefs.ErrFailedPrecondition.
 func (i *ingest) Commit(context.Context) error {
 	switch {
 	case i.committed:
@@ -164,12 +135,6 @@ func (i *ingest) Commit(context.Context) error {
 		return i.explain("is closed", errdefs.ErrFailedPrecondition)
 	case i.written.Load() != i.size:
 		return i.explain(fmt.Sprintf("has %d of %d bytes", i.written.Load(), i.size), errdefs.ErrFailedPrecondition)
-	}
-	if got := i.Digest(); got != i.dgst {
-		if err := i.Truncate(); err != nil {
-			return err
-		}
-		return i.explain(fmt.Sprintf("has the wrong bytes, they hash to %s and are discarded", got), errdefs.ErrFailedPrecondition)
 	}
 	if err := i.rename(); err != nil {
 		return i.explain("cannot be committed", err)
@@ -218,7 +183,6 @@ func (i *ingest) Truncate() error {
 		i.err = i.explain("cannot be discarded", err)
 		return i.err
 	}
-	i.digester.Hash().Reset()
 	i.err = nil
 	return nil
 }

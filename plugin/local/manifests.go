@@ -46,6 +46,9 @@ func (m *Manifests) Put(ctx context.Context, dgst digest.Digest, _ string, body 
 	if len(body) > oci.MaxManifest {
 		return fmt.Errorf("store %s: manifest %s has %d bytes, more than %d: %w", m.s.dir, dgst, len(body), oci.MaxManifest, errdefs.ErrInvalidArgument)
 	}
+	if err := dgst.Validate(); err != nil || dgst.Algorithm().FromBytes(body) != dgst {
+		return fmt.Errorf("store %s: manifest %s has another digest: %w", m.s.dir, dgst, errdefs.ErrFailedPrecondition)
+	}
 	in, err := m.s.Ingest(ctx, dgst, int64(len(body)))
 	switch {
 	case errdefs.IsAlreadyExists(err), errdefs.IsUnavailable(err):
