@@ -56,7 +56,7 @@ func (b *bench) once(ctx context.Context, cluster *testbed.Cluster, c testcase, 
 		return s, err
 	}
 	// Each node writes it, and the supernode.
-	if err := floor.Touch(2 * int64(c.nodes+1) * c.bytes()); err != nil {
+	if err := floor.Touch(); err != nil {
 		return s, err
 	}
 	before, err := use(cluster)

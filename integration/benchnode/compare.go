@@ -116,7 +116,7 @@ func (b *bench) coldRun(ctx context.Context, through string, size int64, w what)
 	}
 	fromMirror := w
 	if w == verified {
-		if err := floor.Touch(2 * size); err != nil {
+		if err := floor.Touch(); err != nil {
 			return s, err
 		}
 		if s.intoFile, err = b.download(ctx, b.up.host, dgst, stored); err != nil {
@@ -129,7 +129,7 @@ func (b *bench) coldRun(ctx context.Context, through string, size int64, w what)
 		return s, err
 	}
 	if w == verified { // the agent and the supernode may both store it
-		if err := floor.Touch(2 * size); err != nil {
+		if err := floor.Touch(); err != nil {
 			return s, err
 		}
 	}

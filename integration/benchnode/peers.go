@@ -89,7 +89,7 @@ func (b *bench) swarm(ctx context.Context, n int) (e exchange, err error) {
 	if err != nil {
 		return e, err
 	}
-	if err := floor.Touch(int64(n) * b.size / 4); err != nil {
+	if err := floor.Touch(); err != nil {
 		return e, err
 	}
 	start := time.Now()

@@ -53,7 +53,7 @@ func (c config) swarm(ctx context.Context, s scenario, bound time.Duration) (out
 		daemons = append(daemons, n.Agent)
 	}
 	if s.Rate == 0 {
-		if err := floor.Touch(int64(s.Nodes+1) * s.Bytes); err != nil {
+		if err := floor.Touch(); err != nil {
 			return out, err
 		}
 	}
