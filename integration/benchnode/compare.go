@@ -116,7 +116,7 @@ func (b *bench) coldRun(ctx context.Context, through string, size int64, w what)
 	}
 	fromMirror := w
 	if w == verified {
-		if err := floor.Touch(); err != nil {
+		if err := floor.Touch(); err != nil { // for all that follows
 			return s, err
 		}
 		if s.intoFile, err = b.download(ctx, b.up.host, dgst, stored); err != nil {
@@ -127,11 +127,6 @@ func (b *bench) coldRun(ctx context.Context, through string, size int64, w what)
 	before, err := restingCPU(ctx, pids)
 	if err != nil {
 		return s, err
-	}
-	if w == verified { // the agent and the supernode may both store it
-		if err := floor.Touch(); err != nil {
-			return s, err
-		}
 	}
 	if s.shoal, err = b.download(ctx, n.mirror, dgst, fromMirror); err != nil {
 		return s, err

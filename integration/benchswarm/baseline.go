@@ -31,6 +31,9 @@ const baselineBytes = 16 * mib
 func (c config) measureBaseline(ctx context.Context, s scenario, all bool) (b baseline, err error) {
 	s.Stagger, s.Slow, s.Kill, s.Freeze, s.KillSupernode = 0, 0, false, false, false
 	if s.Rate == 0 {
+		if err := floor.Touch(); err != nil {
+			return b, err
+		}
 		if b.floor, err = floor.IntoFile(s.Bytes, os.TempDir()); err != nil {
 			return b, err
 		}

@@ -15,9 +15,6 @@ import (
 // IntoFile is the floor of a relay that keeps what it passes on, in a new file
 // in dir.
 func IntoFile(n int64, dir string) (time.Duration, error) {
-	if err := Touch(); err != nil {
-		return 0, err
-	}
 	f, err := os.CreateTemp(dir, "floor")
 	if err != nil {
 		return 0, err
