@@ -55,5 +55,6 @@ type way struct {
 
 var ways = []way{
 	{"plain", nil},
-	{"stream", []string{}},
+	{"stream", []string{"--containerd-ingest", "stream"}},
+	{"direct", []string{"--containerd-ingest", "direct"}},
 }

@@ -1,6 +1,7 @@
 // Command benchcontainerd compares the ways in which an image gets into
-// containerd's content store, in one run: a plain pull from a registry, and one
-// through the agent's mirror (stream).
+// containerd's content store, in one run: a plain pull from a registry, one through the
+// agent's mirror (stream), and one into which the agent writes the layers itself
+// (direct).
 //
 // Every node is a network namespace with a containerd and an agent of its own.
 // Each pull is of an image that nobody has seen. Times are of the last node, and
