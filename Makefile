@@ -9,6 +9,7 @@ COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
 LINKED  := github.com/shoal-p2p/shoal/internal/version
 LDFLAGS := -s -w -X $(LINKED).number=$(VERSION) -X $(LINKED).commit=$(COMMIT)
 NODES   ?= 3
+SOAK    ?= 50
 
 export PATH := $(TOOLS):$(PATH)
 
@@ -37,6 +38,11 @@ test: tools ## all checks and tests that need no cluster: lint, docs, unit tests
 test-e2e: build ## black-box tests with real containerds and registries in network namespaces (root)
 	hack/install e2e
 	hack/go-test -tags e2e -count 1 -timeout 35m ./integration/...
+
+.PHONY: soak
+soak: build ## SOAK=50 pulls in a row into each containerd, whose agent is killed at random moments (root)
+	hack/install e2e
+	SOAK_PULLS=$(SOAK) hack/go-test -tags e2e -count 1 -timeout 60m -v -run TestSoak ./integration
 
 .PHONY: bench-node
 bench-node: build ## one node against direct downloads, nginx and docker-registry

@@ -231,5 +231,14 @@ func TestAContainerdThatStartsAgain(t *testing.T) {
 		<-result
 		a.mustPull("team/image:1")
 		require.Less(t, a.up.BlobBytes(), int64(10<<20), "what was there is not read again")
+
+		a.d.Stop(t)
+		_, err := a.s.namespaces(t.Context())
+		require.Error(t, err, "it will not try again for a while")
+		a.d.Start(t)
+		body := tarLayer(t, 20, 2<<20)
+		push(t, a.up, "team/image", "2", body)
+		a.mustPull("team/image:2")
+		require.Empty(t, a.got(digest.FromBytes(body)))
 	})
 }

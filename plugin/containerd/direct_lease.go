@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	"google.golang.org/grpc"
 )
 
 const (
@@ -19,6 +20,8 @@ const (
 	// of what it still holds: before that.
 	leaseFor    = time.Hour
 	pullTimeout = 50 * time.Minute
+	// reconnects bounds the attempts to reach a containerd that has just started.
+	reconnects = 5
 	// letGoTries is how often the deletion of a lease is tried.
 	letGoTries = 5
 	// manyLeases are too many to look through every few seconds.
@@ -28,8 +31,25 @@ const (
 func (p *pull) createLease(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openWriterTimeout)
 	defer cancel()
-	_, err := p.d.s.client.LeasesService().Create(ctx, leases.WithID(p.lease), leases.WithExpiration(leaseFor))
-	return err
+	for try := 1; ; try++ {
+		_, err := p.d.s.client.LeasesService().Create(ctx, leases.WithID(p.lease), leases.WithExpiration(leaseFor))
+		if !errdefs.IsUnavailable(err) || try == reconnects {
+			return err
+		}
+		// It has just spoken to the mirror: it has started since this process
+		// has last tried to connect.
+		p.d.s.connectNow()
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// connectNow ends the pause after an attempt to connect.
+func (s *Store) connectNow() {
+	if conn, ok := s.client.Conn().(*grpc.ClientConn); ok && conn != nil {
+		conn.ResetConnectBackoff()
+	}
 }
 
 // deleteLease lets containerd's garbage collector have what nobody else uses.
