@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,22 +14,6 @@ import (
 	"github.com/shoal-p2p/shoal/agent"
 	"github.com/shoal-p2p/shoal/integration/testbed"
 )
-
-// builtin is the directory of a containerd with the agent inside, which it
-// builds, and of the other programs of containerd 2.x.
-func builtin(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "containerd"), ".")
-	cmd.Dir = "../contrib/containerd"
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	for _, name := range []string{"ctr", "containerd-shim-runc-v2"} {
-		require.NoError(t, os.Symlink(filepath.Join(modern(t), name), filepath.Join(dir, name)))
-	}
-	return dir
-}
 
 // agentStatus asks the agent of a node.
 func agentStatus(t *testing.T, n *testbed.Node) (s agent.Status) {
@@ -43,7 +25,8 @@ func agentStatus(t *testing.T, n *testbed.Node) (s agent.Status) {
 }
 
 func TestContainerdPullsThroughTheAgentInsideIt(t *testing.T) {
-	dir := builtin(t)
+	dir := t.TempDir()
+	require.NoError(t, testbed.BuildInside(t.Context(), "../contrib/containerd", modern(t), dir))
 	for _, ingest := range []string{"stream", "direct"} {
 		t.Run(ingest, func(t *testing.T) { pullsThroughTheAgentInside(t, dir, ingest) })
 	}
@@ -51,7 +34,7 @@ func TestContainerdPullsThroughTheAgentInsideIt(t *testing.T) {
 
 func pullsThroughTheAgentInside(t *testing.T, dir, ingest string) {
 	c, img := build(t, testbed.Options{
-		Nodes: 2, Spare: 1, Containerd: dir, Builtin: true, BuiltinKeys: fmt.Sprintf("containerd.ingest = %q", ingest),
+		Nodes: 2, Spare: 1, Containerd: dir, Builtin: true, BuiltinKeys: fmt.Sprintf("containerd.ingest = %q\n[debug]\nlevel = \"debug\"", ingest),
 	}, 3, 12*mib)
 	pullAll(t, t.Context(), c.Nodes[:2]...)
 	for _, n := range c.Nodes[:2] {

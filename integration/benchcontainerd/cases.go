@@ -51,10 +51,13 @@ type way struct {
 	name string
 	// flags are the agents'; nil means that containerd asks the registry.
 	flags []string
+	// inside is one whose agent is inside containerd, which has no flags.
+	inside bool
 }
 
 var ways = []way{
-	{"plain", nil},
-	{"stream", []string{"--containerd-ingest", "stream"}},
-	{"direct", []string{"--containerd-ingest", "direct"}},
+	{name: "plain"},
+	{name: "stream", flags: []string{"--containerd-ingest", "stream"}},
+	{name: "direct", flags: []string{"--containerd-ingest", "direct"}},
+	{name: "inside", flags: []string{}, inside: true},
 }

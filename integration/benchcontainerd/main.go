@@ -1,7 +1,7 @@
 // Command benchcontainerd compares the ways in which an image gets into
-// containerd's content store, in one run: a plain pull from a registry, one through the
-// agent's mirror (stream), and one into which the agent writes the layers itself
-// (direct).
+// containerd's content store, in one run: a plain pull from a registry, one
+// through the agent's mirror (stream), one for which the agent writes (direct), and
+// one for which an agent inside containerd does (inside).
 //
 // Every node is a network namespace with a containerd and an agent of its own.
 // Each pull is of an image that nobody has seen. Times are of the last node, and
@@ -24,6 +24,8 @@ import (
 	"syscall"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/shoal-p2p/shoal/integration/testbed"
 )
 
 func main() {
@@ -42,6 +44,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&b.containerd, "containerd", ".cache/bin", "folder of containerd 2.x and ctr")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each way")
 	flag.BoolVar(&b.unpack, "unpack", false, "unpack the layers too, as ctr does")
+	source := flag.String("inside", "contrib/containerd", "module of the containerd with the agent inside")
 	names := flag.String("cases", "", "comma-separated names of the cases; all by default")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -55,6 +58,15 @@ func run(ctx context.Context) error {
 		if *path, err = filepath.Abs(*path); err != nil {
 			return err
 		}
+	}
+	inside, err := os.MkdirTemp("", "inside")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(inside)
+	b.inside = inside
+	if err := testbed.BuildInside(ctx, *source, b.containerd, inside); err != nil {
+		return err
 	}
 	list := cases
 	if *names != "" {

@@ -13,21 +13,31 @@ import (
 
 type bench struct {
 	shoal, containerd string
+	inside            string // folder of the containerd with the agent inside
 	runs              int
 	unpack            bool
 }
 
-// measure lets all ways take turns on one cluster.
+// measure lets all ways take turns on two clusters, one of which has its agents
+// inside containerd.
 func (b *bench) measure(ctx context.Context, c testcase) (s samples, err error) {
-	cluster, err := testbed.New(ctx, testbed.Options{Shoal: b.shoal, Containerd: b.containerd, Nodes: c.nodes, Rate: c.rate, NoSupernode: c.alone})
-	defer func() { err = errors.Join(err, cluster.Close()) }()
-	if err != nil {
-		return nil, err
+	clusters := map[bool]*testbed.Cluster{}
+	for _, inside := range []bool{false, true} {
+		o := testbed.Options{Shoal: b.shoal, Containerd: b.containerd, Nodes: c.nodes, Rate: c.rate, NoSupernode: c.alone}
+		if inside {
+			o.Containerd, o.Builtin, o.BuiltinKeys = b.inside, true, `containerd.ingest = "direct"`
+		}
+		cluster, problem := testbed.New(ctx, o)
+		defer func() { err = errors.Join(err, cluster.Close()) }()
+		if problem != nil {
+			return nil, problem
+		}
+		clusters[inside] = cluster
 	}
 	s = samples{}
 	for k := range b.runs {
 		for _, w := range ways {
-			one, err := b.once(ctx, cluster, c, w, fmt.Sprintf("%s-%s-%d", c.name, w.name, k))
+			one, err := b.once(ctx, clusters[w.inside], c, w, fmt.Sprintf("%s-%s-%d", c.name, w.name, k))
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", w.name, err)
 			}

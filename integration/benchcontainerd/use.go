@@ -24,9 +24,13 @@ type used struct {
 func use(cluster *testbed.Cluster) (u used, err error) {
 	unix.Sync()
 	for _, n := range cluster.Nodes {
+		daemons := []*testbed.Process{n.Containerd}
 		u.containerd += n.Containerd.CPU()
-		u.agent += n.Agent.CPU()
-		for _, p := range []*testbed.Process{n.Containerd, n.Agent} {
+		if n.Agent != n.Containerd {
+			daemons = append(daemons, n.Agent)
+			u.agent += n.Agent.CPU()
+		}
+		for _, p := range daemons {
 			written, err := writtenBy(p.Pid())
 			if err != nil {
 				return u, err

@@ -24,8 +24,8 @@ type Options struct {
 	// those of $PATH.
 	Containerd string
 	// Builtin says that the agent is inside containerd: Containerd was built
-	// from contrib/containerd. BuiltinKeys are lines of its section, more than
-	// where it serves; AgentFlags count for nothing.
+	// by BuildInside. BuiltinKeys are lines of its section, more than where it
+	// serves, and maybe further sections; AgentFlags count for nothing.
 	Builtin     bool
 	BuiltinKeys string
 	// Store is the agents' store.kind; "" means containerd. With local, no

@@ -62,9 +62,7 @@ func (n *Node) builtin() string {
 	if !n.c.o.NoSupernode {
 		supernodes = fmt.Sprintf("[%q]", supernodeAddr)
 	}
-	return fmt.Sprintf(`[debug]
-level = "debug"
-[plugins."io.shoal.v1.agent"]
+	return fmt.Sprintf(`[plugins."io.shoal.v1.agent"]
 supernodes = %s
 registries = [{host = %q, plain_http = true}]
 mirror.listen = %q

@@ -43,9 +43,15 @@ func (n *Node) Start(ctx context.Context) error {
 func (n *Node) usesContainerd() bool { return n.c.o.Store != "local" }
 
 // StartAgent starts the agent, again if it has ended. The flags are added to
-// those of the cluster. An agent inside containerd has started with that.
+// those of the cluster. An agent inside containerd starts with that, and has no
+// flags.
 func (n *Node) StartAgent(ctx context.Context, flags ...string) error {
 	if n.c.o.Builtin {
+		if n.Containerd.ended() {
+			if err := n.StartContainerd(ctx); err != nil {
+				return err
+			}
+		}
 		n.Agent = n.Containerd
 		return n.awaitAgent(ctx)
 	}
