@@ -98,6 +98,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"shutdown_grace: soon":                              "shutdown_grace",
 		"admin: {pprof: perhaps}":                           "admin.pprof",
 		"store: {kind: s3}":                                 `store.kind is "s3"`,
+		"containerd: {ingest: quick}":                       `containerd.ingest is "quick"`,
 		"supernodes: [a, b]":                                "one supernode is supported",
 		"log: {format: xml}":                                `log.format is "xml"`,
 		"peer: {listen: nowhere}":                           `peer.listen is "nowhere"`,

@@ -60,7 +60,7 @@ var Keys = []Key{
 	{"containerd.address", String, "/run/containerd/containerd.sock", "socket of containerd", []string{Agent}},
 	{"containerd.namespace", String, "default", "namespace of containerd that images are pulled into; Kubernetes uses k8s.io", agents},
 	{"containerd.content_path", String, "/var/lib/containerd/io.containerd.content.v1.content", "containerd's content directory, to read blobs from its files; through the socket if empty", []string{Agent}},
-	{"containerd.ingest", String, "stream", "how layers get into containerd: stream (containerd reads them from the mirror) or direct (the agent writes them, under a lease in containerd.namespace, while containerd waits)", agents},
+	{"containerd.ingest", String, "stream", "how layers get into the containerd of store.kind: stream (containerd reads them from the mirror) or direct (the agent writes them, under a lease in containerd.namespace, while containerd waits)", agents},
 
 	{"peer.listen", String, ":65002", "address for other nodes", agents},
 	{"peer.advertise", String, "", "host:port that other nodes are told; if the host is missing, the supernode fills in the address that it sees", agents},

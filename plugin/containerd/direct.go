@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -117,7 +118,7 @@ func (d *Direct) Receive(ctx context.Context, mediaType string, dgst digest.Dige
 	if !images.IsManifestType(mediaType) || d.others.Contains(dgst) {
 		return
 	}
-	layers := d.missing(ctx, layersOf(body))
+	layers := d.missing(layersOf(body))
 	if len(layers) == 0 {
 		return
 	}
@@ -156,17 +157,10 @@ func (d *Direct) begin(manifest digest.Digest, layers []*layer, source func(dige
 	return p
 }
 
-// missing leaves out the layers that containerd has.
-func (d *Direct) missing(ctx context.Context, layers []*layer) []*layer {
-	kept := layers[:0]
-	for _, l := range layers {
-		if b, err := d.s.Open(ctx, l.desc.Digest); err == nil {
-			_ = b.Close()
-			continue
-		}
-		kept = append(kept, l)
-	}
-	return kept
+// missing leaves out the layers whose files are there. Of others, opening the
+// writer tells.
+func (d *Direct) missing(layers []*layer) []*layer {
+	return slices.DeleteFunc(layers, func(l *layer) bool { return d.s.holds(l.desc.Digest) })
 }
 
 // warnOld says once what direct costs in containerd 1.x: a writer that waits for

@@ -121,7 +121,7 @@ func (p *pull) pulled(ctx context.Context) (bool, error) {
 		return true, err
 	}
 	for _, l := range all {
-		if strings.HasPrefix(l.ID, "shoal/") {
+		if strings.HasPrefix(l.ID, leasePrefix) || strings.HasPrefix(l.ID, pinPrefix) {
 			continue
 		}
 		resources, err := service.ListResources(ctx, l)

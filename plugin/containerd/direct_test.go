@@ -146,7 +146,7 @@ func tarLayer(t *testing.T, seed uint64, size int) []byte {
 }
 
 // push makes an image for this machine of layers that can be unpacked.
-func push(t *testing.T, up *registrytest.Registry, repo, tag string, layers ...[]byte) (manifest digest.Digest) {
+func push(t *testing.T, up *registrytest.Registry, repo, tag string, layers ...[]byte) ocispec.Descriptor {
 	t.Helper()
 	config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}, RootFS: ocispec.RootFS{Type: "layers"}}
 	for _, l := range layers {
@@ -154,13 +154,13 @@ func push(t *testing.T, up *registrytest.Registry, repo, tag string, layers ...[
 	}
 	body, err := json.Marshal(config)
 	require.NoError(t, err)
-	dgst, _ := up.PushImage(repo, tag, layers, func(m *ocispec.Manifest) {
+	dgst, manifest := up.PushImage(repo, tag, layers, func(m *ocispec.Manifest) {
 		m.Config.Digest, m.Config.Size = up.PushBlob(repo, body), int64(len(body))
 		for i := range m.Layers {
 			m.Layers[i].MediaType = ocispec.MediaTypeImageLayer
 		}
 	})
-	return dgst
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: dgst, Size: int64(len(manifest))}
 }
 
 // requireClean waits until nothing is left but whole blobs.
@@ -248,5 +248,30 @@ func TestContainerdFindsTheLayersThatItWaitsFor(t *testing.T) {
 			a.mustPull("team/"+name+":1", flags...)
 		}
 		require.Equal(t, sent, a.up.BlobBytes())
+	})
+}
+
+// TestOtherPlatformsAreNotReceived has an index: containerd looks at all its
+// manifests, and ctr of 2.x gets the configs of all.
+func TestOtherPlatformsAreNotReceived(t *testing.T) {
+	eachMachine(t, func(t *testing.T, a *machine) {
+		layers := map[string][]byte{"s390x": tarLayer(t, 1, 2<<20), runtime.GOARCH: tarLayer(t, 2, 2<<20)}
+		var index ocispec.Index
+		index.SchemaVersion, index.MediaType = 2, ocispec.MediaTypeImageIndex
+		for arch, layer := range layers {
+			desc := push(t, a.up, "team/image", arch, layer)
+			desc.Platform = &ocispec.Platform{OS: "linux", Architecture: arch}
+			index.Manifests = append(index.Manifests, desc)
+		}
+		body, err := json.Marshal(index)
+		require.NoError(t, err)
+		a.up.PushManifest("team/image", "1", ocispec.MediaTypeImageIndex, body)
+		a.mustPull("team/image:1")
+		require.Empty(t, a.got(digest.FromBytes(layers[runtime.GOARCH])))
+		a.requireClean()
+		_, err = contentdir.Open(a.d.ContentPath, digest.FromBytes(layers["s390x"]))
+		require.Error(t, err)
+		require.Len(t, a.up.Requests("GET .*/"+digest.FromBytes(layers[runtime.GOARCH]).String()), 1)
+		require.Empty(t, a.up.Requests("GET .*/"+digest.FromBytes(layers["s390x"]).String()))
 	})
 }
