@@ -10,8 +10,8 @@
 // declines it. Upload and download slots are always equal in number: unequal
 // ones starve either side.
 //
-// A seed differs in one thing: it sends a piece again only when no live
-// neighbour could send it.
+// A seed differs: it sends a piece again only when no live neighbour could send
+// it, and has one slot more, to which its receivers keep one more open.
 //
 // Terms: a blob is named by its digest, a node by its ID. A view is what a node
 // believes of a neighbour for one blob. A quiet neighbour has not been heard of

@@ -163,6 +163,7 @@ func (b *blob) sent(v *view, i int) {
 	if !v.have.has(i) && !v.sent.has(i) {
 		v.sent.add(i)
 		b.copies[i]++
+		b.total++
 	}
 }
 
@@ -172,6 +173,7 @@ func (s *State) unsent(n *neighbour, b *blob, v *view, i int) {
 		v.sent.remove(i)
 		if !v.have.has(i) && !n.quiet {
 			b.copies[i]--
+			b.total--
 		}
 	}
 }
@@ -234,8 +236,34 @@ func (s *State) Landed(blobID string, i int) {
 	}
 }
 
-// CanOffer reports whether an upload slot is idle.
-func (s *State) CanOffer() bool { return s.uploads < s.slots }
+// CanOffer reports whether an upload slot is idle. A seed has one more than
+// others: what it sends shares its receiver's link with more, and while its own
+// link idles the whole swarm falls behind. In a young swarm nothing else is on
+// that link, and with fewer slots more nodes soon have something to give.
+func (s *State) CanOffer() bool {
+	if !s.seed {
+		return s.uploads < s.slots
+	}
+	return s.uploads < youngSlots || s.uploads <= s.slots && s.uploads < youngSlots+s.spread()
+}
+
+// spread returns how many pieces the neighbours have in the mean, of the blob of
+// which they have the most and not yet all.
+func (s *State) spread() int {
+	most := 0
+	for _, b := range s.blobOrder {
+		members := 0
+		for _, n := range s.nodeOrder {
+			if !n.quiet && n.view(b) != nil {
+				members++
+			}
+		}
+		if members > 0 && b.total < members*b.pieces {
+			most = max(most, b.total/members)
+		}
+	}
+	return most
+}
 
 // Free reports whether the node would take a piece now.
 func (s *State) Free() bool { return s.downloads < s.slots }
@@ -246,9 +274,12 @@ func (s *State) Free() bool { return s.downloads < s.slots }
 const (
 	MinSlots = 4
 	MaxSlots = 8
+	// youngSlots are those of a seed whose swarm has nothing yet; it gets one more
+	// for each piece that its neighbours have.
+	youngSlots = 2
 )
 
-// Slots returns how many slots a node needs where agreeing on a transfer takes
+// Slots returns how many slots a node that is no seed needs where agreeing on a transfer takes
 // trips times as long as a piece takes to pass the link alone: what is under way
 // must outlast what is being agreed upon.
 func Slots(trips float64) int {

@@ -194,6 +194,49 @@ func TestTheSeedNeedsNoFreeSlot(t *testing.T) {
 	require.Equal(t, Busy, x.Accept("b", 2, true))
 }
 
+func TestTheSeedOpensSlotsAsItsPiecesSpread(t *testing.T) {
+	const pieces, nodes = 64, 12
+	s := New(true, source())
+	s.AddBlob("b", pieces)
+	s.HoldAll("b")
+	observe := func(held int) {
+		for i := range nodes {
+			have := piece.NewBitfield(pieces)
+			for k := range held {
+				have.Set(uint(k))
+			}
+			s.Observe(fmt.Sprintf("n%02d", i), "b", Snapshot{Have: have, Want: piece.Full(pieces).Difference(have)})
+		}
+	}
+	for i := range nodes {
+		s.AddNeighbour(fmt.Sprintf("n%02d", i))
+	}
+	uploads := func() (n int) {
+		for {
+			o, ok := s.NextOffer()
+			if !ok {
+				return n
+			}
+			n++
+			defer s.EndUpload(o)
+			defer s.Lost(o, Accepted)
+		}
+	}
+	for held, slots := range []int{2, 3, 4, MinSlots + 1, MinSlots + 1} {
+		observe(held)
+		require.Equal(t, slots, uploads(), "each neighbour has %d pieces", held)
+	}
+
+	s.AddBlob("next", pieces)
+	s.HoldAll("next")
+	for i := range nodes {
+		id := fmt.Sprintf("n%02d", i)
+		s.Observe(id, "b", Snapshot{Have: piece.Full(pieces), Want: piece.NewBitfield(pieces)})
+		s.Observe(id, "next", Snapshot{Have: piece.NewBitfield(pieces), Want: piece.Full(pieces)})
+	}
+	require.Equal(t, 2, uploads(), "of the other blob all have all: that says nothing")
+}
+
 func TestTheSeedDoesNotWaitForASlowReceiver(t *testing.T) {
 	s := New(true, source())
 	s.AddBlob("b", 2)
@@ -343,6 +386,7 @@ func TestCopiesNeverDrift(t *testing.T) {
 		for i := range pieces {
 			require.Zero(t, s.Copies("b", i))
 		}
+		require.Zero(t, s.blobs["b"].total)
 	})
 }
 

@@ -64,6 +64,7 @@ type blob struct {
 	want     *piece.Bitfield // in the window, not held, not in flight
 	inflight *piece.Bitfield
 	copies   []int // per piece: live neighbours that hold it or were sent it
+	total    int   // of copies
 }
 
 // New returns the state of a node without neighbours and blobs.
@@ -300,6 +301,7 @@ func (s *State) count(n *neighbour, v *view, b *blob, d int) {
 func (b *blob) count(k int, word uint64, d int) {
 	for word != 0 {
 		b.copies[next(&word, k)] += d
+		b.total += d
 	}
 }
 

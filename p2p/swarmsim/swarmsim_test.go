@@ -40,10 +40,10 @@ func worst(ratios []float64) float64 {
 	return w
 }
 
-// The last of 1,000 nodes is to finish at 1.12, too, and misses that by 0.02.
-// Twice as many reports would save half of that.
+// The last of 1,000 nodes is to finish at 1.12, too, and misses that by 0.02: see
+// docs/performance.md for what takes the time.
 func TestACrowdFinishesNearItsBound(t *testing.T) {
-	for n, goal := range map[int]float64{8: 1.12, 64: 1.12, many: 1.16} {
+	for n, goal := range map[int]float64{8: 1.07, 64: 1.11, many: 1.15} {
 		r := run(t, crowd(n))
 		require.LessOrEqual(t, r.Last, goal, "%d nodes", n)
 		require.LessOrEqual(t, r.Seed, 1.2, "%d nodes", n)
@@ -71,7 +71,7 @@ func TestTheSameSeedGivesTheSameResult(t *testing.T) {
 func TestLayersInTheSameOrderFinishNearTheBound(t *testing.T) {
 	sc := crowd(16)
 	sc.Blobs = []int{32, 32, 32, 32, 32, 32, 32, 32}
-	require.LessOrEqual(t, run(t, sc).Last, 1.12)
+	require.LessOrEqual(t, run(t, sc).Last, 1.10)
 	sc.Parallel = 5 // three that a client pulls, two ahead of it
 	require.LessOrEqual(t, run(t, sc).Last, 1.12)
 }
