@@ -66,6 +66,7 @@ lint: tools ## gofumpt, go vet, golangci-lint
 	if [ -n "$$out" ]; then echo "not formatted; run make fmt:"; echo "$$out"; exit 1; fi
 	go vet -tags e2e ./...
 	golangci-lint run
+	@go -C contrib/containerd list -mod=readonly -deps . >/dev/null || { echo "run go mod tidy in contrib/containerd"; exit 1; }
 
 .PHONY: fmt
 fmt: tools ## format the code

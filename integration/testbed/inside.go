@@ -12,7 +12,7 @@ import (
 // source (contrib/containerd), into dir, which is then one for
 // Options.Containerd. The other programs are those of the folder containerd.
 func BuildInside(ctx context.Context, source, containerd, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, "containerd"), ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", filepath.Join(dir, "containerd"), ".")
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
