@@ -65,9 +65,10 @@ func (b *bench) once(ctx context.Context, cluster *testbed.Cluster, c testcase, 
 	if err := testimage.Push(ref, img, cluster.Upstream.Transport()); err != nil {
 		return s, err
 	}
-	// Each node writes it, and the supernode.
-	if err := floor.Touch(); err != nil {
-		return s, err
+	if c.rate == 0 {
+		if err := floor.Touch(); err != nil {
+			return s, err
+		}
 	}
 	before, err := use(cluster)
 	if err != nil {
