@@ -69,25 +69,21 @@ func (t *task) take(ctx context.Context, i int, b *buffer) (right bool, err erro
 			return false, err
 		}
 	}
-	hashed := make(chan piece.Sum, 1)
-	if link == nil {
-		hashed <- ""
-	} else {
-		go func() { // beside writing
-			_, _ = link.Write(b.data)
-			hashed <- link.Sum()
-		}()
+	wrote := make(chan error, 1)
+	go func() { wrote <- t.write(ctx, i, b.data[skip:]) }()
+	var sum piece.Sum
+	if link != nil {
+		_, _ = link.Write(b.data)
+		sum = link.Sum()
 	}
-	err = t.write(ctx, i, b.data[skip:])
-	sum := <-hashed
-	if err != nil {
-		return false, err
+	t.n.mu.Lock()
+	right = t.saw(i, sum) // others need not wait for the disk
+	t.n.mu.Unlock()
+	if err := <-wrote; err != nil || !right {
+		return right, err
 	}
 	t.n.mu.Lock()
 	defer t.n.mu.Unlock()
-	if !t.saw(i, sum) {
-		return false, nil
-	}
 	t.written = i + 1
 	if t.bufs[i] == b {
 		if t.backed(i) {
