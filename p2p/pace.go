@@ -12,7 +12,6 @@ import (
 
 // pace is what the node has seen of its link. Guarded by n.mu.
 type pace struct {
-	at       time.Time // when the meters were read
 	up, down meter
 	trip     time.Duration // how long the other side takes to answer
 	least    time.Duration // the same, at best of late
@@ -23,13 +22,42 @@ type pace struct {
 
 // meter is one direction of the link.
 type meter struct {
-	last int64   // bytes moved until pace.at
-	best float64 // best rate seen, in bytes per second; fades slowly
+	readings []reading // of late, oldest first
+	best     float64   // best rate seen, in bytes per second; fades slowly
+	sure     bool      // it comes from a whole span
 }
 
-func (m *meter) read(moved int64, d time.Duration) {
-	m.best = max(float64(moved-m.last)/d.Seconds(), m.best*0.999)
-	m.last = moved
+type reading struct {
+	at    time.Time
+	moved int64 // bytes until then
+}
+
+// span is over how many readings a rate is taken. What several transfers hand to
+// the kernel at once is counted at once: between two readings it may look several
+// times as fast as the link.
+const span = 8
+
+func (m *meter) read(moved int64, now time.Time) {
+	m.best *= 0.999
+	if n := len(m.readings); n > 0 && m.readings[0].moved == m.readings[n-1].moved {
+		m.readings = m.readings[n-1:] // it was idle
+	}
+	m.readings = append(m.readings, reading{now, moved})
+	first := m.readings[0]
+	d := now.Sub(first.at)
+	if d <= 0 {
+		return
+	}
+	rate, whole := float64(moved-first.moved)/d.Seconds(), len(m.readings) > span
+	switch {
+	case !m.sure:
+		m.best, m.sure = rate, whole
+	case whole:
+		m.best = max(m.best, rate)
+	}
+	if whole {
+		m.readings = m.readings[1:]
+	}
 }
 
 // time is how long size bytes take at the best rate seen.
@@ -93,11 +121,8 @@ func (n *Node) observeTrip(d time.Duration) {
 
 // adapt learns the link's rates and sets the number of slots. Callers hold n.mu.
 func (n *Node) adapt(now time.Time) {
-	if d := now.Sub(n.pace.at); d > 0 && !n.pace.at.IsZero() {
-		n.pace.up.read(n.uploaded.Load(), d)
-		n.pace.down.read(n.downloaded.Load(), d)
-	}
-	n.pace.at = now
+	n.pace.up.read(n.uploaded.Load(), now)
+	n.pace.down.read(n.downloaded.Load(), now)
 	n.pace.slots = picker.Slots(n.pace.least.Seconds() / n.pieceTime(n.pace.piece).Seconds())
 	n.picker.SetSlots(n.pace.slots)
 	n.slotsChanged()

@@ -150,7 +150,9 @@ func TestAnAgentThatEndsLeavesTheRestToContainerd(t *testing.T) {
 		a.stop()
 		release()
 		require.NoError(t, <-result, "from the registry")
-		require.Less(t, a.up.BlobBytes(), int64(10<<20), "from where it was")
+		// From where it was; but containerd begins again if the end came in the
+		// middle of a write.
+		require.Less(t, a.up.BlobBytes(), int64(13<<20))
 		a.requireClean()
 	})
 }
