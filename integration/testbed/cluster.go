@@ -28,6 +28,8 @@ type Options struct {
 	// serves, and maybe further sections; AgentFlags count for nothing.
 	Builtin     bool
 	BuiltinKeys string
+	// ContainerdConfig is added to containerd's configuration, of version 2.
+	ContainerdConfig string
 	// Store is the agents' store.kind; "" means containerd. With local, no
 	// containerd is started.
 	Store string

@@ -48,7 +48,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
 address = %q
 [ttrpc]
 address = %q
-`, filepath.Join(n.dir, "root"), filepath.Join(n.dir, "state"), n.Socket(), n.Socket()+".ttrpc")
+`, filepath.Join(n.dir, "root"), filepath.Join(n.dir, "state"), n.Socket(), n.Socket()+".ttrpc") + n.c.o.ContainerdConfig
 	if n.c.o.Builtin {
 		config += n.builtin()
 	}
