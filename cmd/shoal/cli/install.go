@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shoal-p2p/shoal/internal/config"
+	"github.com/shoal-p2p/shoal/internal/undo"
 	"github.com/shoal-p2p/shoal/plugin/containerd/install"
 )
 
@@ -127,7 +128,7 @@ func report(w io.Writer, r *install.Result, err error, dryRun bool) error {
 	for _, c := range r.Changes {
 		if dryRun {
 			fmt.Fprint(w, c.Diff())
-		} else if err == nil || errors.Is(err, install.ErrLeft) {
+		} else if err == nil || errors.Is(err, undo.ErrLeft) {
 			fmt.Fprintf(w, "%s: %s\n", c.Path, c.What)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+
+	"github.com/shoal-p2p/shoal/internal/undo"
 )
 
 const defaultDir = "_default"
@@ -13,14 +15,14 @@ func (p *plan) hosts(folders []string) error {
 	found := make([][]string, len(folders)) // the folders of registries in each
 	for i, f := range folders {
 		var err error
-		if found[i], _, err = p.tree.list(f); err != nil {
+		if found[i], _, err = p.Tree.List(f); err != nil {
 			return fmt.Errorf("config_path %s: %w", f, err)
 		}
 	}
 	if p.wants("") {
 		return p.allRegistries(folders, found)
 	}
-	for _, r := range p.registries {
+	for _, r := range p.Parts {
 		if err := p.registry(r, folders, found); err != nil {
 			return err
 		}
@@ -74,24 +76,24 @@ func (p *plan) registry(registry string, folders []string, found [][]string) err
 // hostsIn puts the mirror into a folder's hosts.toml, and makes it if needed.
 func (p *plan) hostsIn(dir, what string) error {
 	path := filepath.Join(dir, "hosts.toml")
-	text, ok, err := p.tree.read(path)
+	text, ok, err := p.Tree.Read(path)
 	if err != nil {
 		return err
 	}
 	if ok && len(text) > 0 {
-		out, hunks, err := addHost(text, p.mirror)
+		out, hunks, err := addHost(text, p.Mirror)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		if len(hunks) == 0 {
-			p.note("%s names the mirror already and is left as it is.", path)
+			p.Note("%s names the mirror already and is left as it is.", path)
 		} else if tree, err := decodeTOML(text); err == nil && tree["host"] == nil && p.needsHost != "" {
-			p.note("%s had no [host] table, without which %s does not read it: what it says holds from now on.", path, p.needsHost)
+			p.Note("%s had no [host] table, without which %s does not read it: what it says holds from now on.", path, p.needsHost)
 		}
-		return p.set(path, what, out, hunks, false)
+		return p.Set(path, what, out, hunks...)
 	}
 	// An empty hosts.toml is none to containerd.
-	_, files, err := p.tree.list(dir)
+	_, files, err := p.Tree.List(dir)
 	if err != nil {
 		return err
 	}
@@ -101,7 +103,7 @@ func (p *plan) hostsIn(dir, what string) error {
 // copyDefault makes a hosts.toml for a registry that has got by with _default:
 // what that says must still hold for it.
 func (p *plan) copyDefault(dir, from, what string) error {
-	text, ok, err := p.tree.read(filepath.Join(from, "hosts.toml"))
+	text, ok, err := p.Tree.Read(filepath.Join(from, "hosts.toml"))
 	if err != nil {
 		return err
 	}
@@ -110,7 +112,7 @@ func (p *plan) copyDefault(dir, from, what string) error {
 			return fmt.Errorf("%s: %w", filepath.Join(from, "hosts.toml"), err)
 		}
 	} else {
-		_, files, err := p.tree.list(from)
+		_, files, err := p.Tree.List(from)
 		if err != nil {
 			return err
 		}
@@ -121,12 +123,12 @@ func (p *plan) copyDefault(dir, from, what string) error {
 
 // newHosts makes a hosts.toml of a text and the mirror.
 func (p *plan) newHosts(path, what string, text []byte) error {
-	out, hunks, err := addHost(text, p.mirror)
+	out, hunks, err := addHost(text, p.Mirror)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if len(text) > 0 {
-		hunks = append([]hunk{{New: string(text), Mark: string(text)}}, hunks...)
+		hunks = append([]undo.Hunk{{New: string(text), Mark: string(text)}}, hunks...)
 	}
-	return p.set(path, what, out, hunks, false)
+	return p.Set(path, what, out, hunks...)
 }

@@ -4,24 +4,26 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/shoal-p2p/shoal/internal/undo"
 )
 
 // setConfigPath sets config_path in a table of containerd's config.toml. version
 // is written into a file that has nothing in it yet.
-func setConfigPath(text []byte, version int, table []string, value string) ([]byte, []hunk, error) {
+func setConfigPath(text []byte, version int, table []string, value string) ([]byte, []undo.Hunk, error) {
 	tree, err := decodeTOML(text)
 	if err != nil {
 		return nil, nil, err
 	}
 	path := append(slices.Clone(table), "config_path")
-	out, hunks := text, []hunk{}
-	do := func(e edit) {
-		var h hunk
-		out, h = e.apply(out)
+	out, hunks := text, []undo.Hunk{}
+	do := func(e undo.Edit) {
+		var h undo.Hunk
+		out, h = e.Apply(out)
 		hunks = append(hunks, h)
 	}
 	if len(tree) == 0 {
-		do(atEnd(out, "version =", fmt.Sprintf("version = %d", version)))
+		do(undo.AtEnd(out, "version =", fmt.Sprintf("version = %d", version)))
 	}
 	line := "config_path = " + quote(value)
 	all := expressions(text)
@@ -30,15 +32,15 @@ func setConfigPath(text []byte, version int, table []string, value string) ([]by
 	}
 	if i := slices.IndexFunc(all, is(path, false)); i >= 0 {
 		x := all[i]
-		do(edit{at: x.start, n: len(x.text), text: x.text[:x.value] + quote(value), mark: quote(value)})
+		do(undo.Edit{At: x.start, N: len(x.text), Text: x.text[:x.value] + quote(value), Mark: quote(value)})
 	} else if i := slices.IndexFunc(all, is(table, true)); i >= 0 {
-		do(afterLine(out, all[i].start, line, indent(text, lineStart(text, all[i].start))+"  "+line))
+		do(undo.AfterLine(out, all[i].start, line, undo.Indent(text, undo.LineStart(text, all[i].start))+"  "+line))
 	} else {
 		add := []string{header(table), "  " + line}
 		if len(out) > 0 {
 			add = append([]string{""}, add...)
 		}
-		do(atEnd(out, line, add...))
+		do(undo.AtEnd(out, line, add...))
 	}
 	if len(tree) > 0 && !differOnlyAt(text, out, path...) || lookupText(out, path) != value {
 		return nil, nil, fmt.Errorf("it is written so that config_path cannot be put in without changing more: add %s with %s by hand, then install again", header(table), line)

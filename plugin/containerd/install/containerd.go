@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/shoal-p2p/shoal/internal/undo"
 )
 
 const (
@@ -20,16 +22,16 @@ func (p *plan) containerd(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s, err := readSettings(p.tree, o.Config, v)
+	s, err := readSettings(p.Tree, o.Config, v)
 	if err != nil {
 		return err
 	}
-	p.restart = "systemctl restart containerd"
+	p.Restart = "systemctl restart containerd"
 	if v.major < 2 {
 		p.needsHost = fmt.Sprintf("containerd %d.%d", v.major, v.minor)
 	}
 	if s.disabled() {
-		p.note("CRI is disabled in %s: Kubernetes does not pull with this containerd, and ctr needs --hosts-dir %s.", o.Config, certsDir)
+		p.Note("CRI is disabled in %s: Kubernetes does not pull with this containerd, and ctr needs --hosts-dir %s.", o.Config, certsDir)
 		return p.hosts([]string{certsDir})
 	}
 	if err := s.refuse(); err != nil {
@@ -65,12 +67,12 @@ func (p *plan) containerd(ctx context.Context, o Options) error {
 // dropFolders tells of the folders that the transfer service does not read.
 func (p *plan) dropFolders(v version, folders []string) error {
 	for _, f := range folders[1:] {
-		names, _, err := p.tree.list(f)
+		names, _, err := p.Tree.List(f)
 		if err != nil {
 			return err
 		}
 		if len(names) > 0 {
-			p.note("%s is not read: containerd %d.%d takes one folder, and ignored both. Move what is to hold to %s.", f, v.major, v.minor, folders[0])
+			p.Note("%s is not read: containerd %d.%d takes one folder, and ignored both. Move what is to hold to %s.", f, v.major, v.minor, folders[0])
 		}
 	}
 	return nil
@@ -95,11 +97,11 @@ func (p *plan) configPath(main string, s *settings, from *configFile, value stri
 	const what = "config_path names the folder of the hosts.toml files"
 	if from == nil || from.path == s.files[0].path {
 		dir := s.dropIns()
-		if _, taken, err := p.tree.read(filepath.Join(dir, dropInName)); err != nil {
+		if _, taken, err := p.Tree.Read(filepath.Join(dir, dropInName)); err != nil {
 			return err
 		} else if dir != "" && !taken {
 			text := fmt.Sprintf("# Put here by shoal install containerd.\nversion = 3\n\n%s\n  config_path = %s\n", header(append(slices.Clone(images), "registry")), quote(value))
-			return p.set(filepath.Join(dir, dropInName), what, []byte(text), []hunk{{New: text, Mark: quote(value)}}, true)
+			return p.Set(filepath.Join(dir, dropInName), what, []byte(text), undo.Hunk{New: text, Mark: quote(value)})
 		}
 	}
 	file := configFile{path: main, version: 2}
@@ -119,7 +121,7 @@ func (p *plan) configPath(main string, s *settings, from *configFile, value stri
 	if err != nil {
 		return fmt.Errorf("containerd's config %s: %w", file.path, err)
 	}
-	return p.set(file.path, what, out, hunks, true)
+	return p.Set(file.path, what, out, hunks...)
 }
 
 // dropIns is a folder all of whose files config.toml imports, "" if there is

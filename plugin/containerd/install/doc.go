@@ -2,31 +2,20 @@
 // mirror, and takes that back without a trace.
 //
 // Glossary:
-//   - root: the directory that stands for /. All paths here are as the machine
-//     sees them; symbolic links are followed inside root.
 //   - config_path: the folders, separated by colons, in which containerd's CRI
 //     looks for <registry>/hosts.toml, else for _default/hosts.toml.
 //   - specific folder: <config_path>/<registry>. Where it exists, even empty,
 //     containerd does not look at _default for that registry.
 //   - distribution: k3s and RKE2 write containerd's configuration themselves at
 //     each start, from registries.yaml; that file is what is edited there.
-//   - hunk: a piece of text that was put into a file, and what it replaced.
-//   - manifest: what was there before, in /var/lib/shoal/install/containerd.
-//   - baseline: the files as they would be without the mirror.
 //
 // What holds:
 //   - The mirror comes first and whatever was configured comes after it, in its
 //     order. Nothing else changes its meaning: each edit is checked by decoding
 //     the file before and after, and refused if they differ in more.
 //   - A file is edited as text. What an edit does not concern keeps its bytes.
-//   - Installing is declarative: it plans from the baseline, so that installing
-//     again changes nothing, and with another mirror replaces the first.
-//   - The manifest is on disk before the first change, and every file is
-//     replaced by a rename. After a crash, installing completes and
-//     uninstalling restores.
-//   - Uninstalling gives back the bytes that were there. In a file that somebody
-//     else has changed since, it takes out the hunks and no more; where it does
-//     not find them, it leaves the file and says so.
+//   - Installing again changes nothing, and with another mirror replaces the
+//     first; uninstalling gives back the bytes that were there: see package undo.
 //
 // What containerd does with these files, by version, where it matters:
 //

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-p2p/shoal/internal/undo"
 )
 
 // seed adds the files of testdata whose name ends in suffix.
@@ -45,7 +47,7 @@ func FuzzHosts(f *testing.F) {
 			first := slices.IndexFunc(table, func(x expression) bool { return x.table && len(x.key) > 1 && x.key[0] == "host" })
 			require.Equal(t, []string{"host", testMirror}, table[first].key)
 		}
-		back, ok := takeOut(out, hunks)
+		back, ok := undo.TakeOut(out, hunks)
 		require.True(t, ok)
 		require.Equal(t, text, back)
 	})
@@ -61,7 +63,7 @@ func FuzzConfigPath(f *testing.F) {
 			return
 		}
 		require.Equal(t, certsDir, lookupText(out, append(table, "config_path")))
-		if back, ok := takeOut(out, hunks); ok {
+		if back, ok := undo.TakeOut(out, hunks); ok {
 			require.Equal(t, text, back)
 		}
 	})
@@ -79,7 +81,7 @@ func FuzzRegistries(f *testing.F) {
 		tree, err := decodeYAML(out)
 		require.NoError(t, err)
 		require.NotEmpty(t, append(endpointsOf(tree, "*"), endpointsOf(tree, "docker.io")...))
-		if back, ok := takeOut(out, hunks); ok {
+		if back, ok := undo.TakeOut(out, hunks); ok {
 			require.Equal(t, text, back)
 		}
 	})

@@ -6,11 +6,13 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/shoal-p2p/shoal/internal/undo"
 )
 
 // addHost puts the mirror before all hosts of a hosts.toml. A file that has the
 // mirror is left as it is: no hunks.
-func addHost(text []byte, mirror string) ([]byte, []hunk, error) {
+func addHost(text []byte, mirror string) ([]byte, []undo.Hunk, error) {
 	tree, err := decodeTOML(text)
 	if err != nil {
 		return nil, nil, err
@@ -22,30 +24,30 @@ func addHost(text []byte, mirror string) ([]byte, []hunk, error) {
 	}
 	block := []string{"# Put here by shoal install containerd.", "[host." + quote(mirror) + "]", `  capabilities = ["pull", "resolve"]`}
 	first := slices.IndexFunc(expressions(text), func(x expression) bool { return x.table && x.key[0] == "host" })
-	var e edit
+	var e undo.Edit
 	switch {
 	case first >= 0:
 		// Above the comment that belongs to the first host.
-		at := lineStart(text, expressions(text)[first].start)
+		at := undo.LineStart(text, expressions(text)[first].start)
 		for at > 0 {
-			above := lineStart(text, at-1)
+			above := undo.LineStart(text, at-1)
 			if !strings.HasPrefix(strings.TrimLeft(string(text[above:at]), " \t"), "#") {
 				break
 			}
 			at = above
 		}
-		e = edit{at: at, text: lines(text, append(block, "")...), mark: mirror}
+		e = undo.Edit{At: at, Text: undo.Lines(text, append(block, "")...), Mark: mirror}
 	case len(strings.TrimSpace(string(text))) > 0:
 		// Behind the keys of the upstream itself, which would else become the mirror's.
-		e = atEnd(text, mirror, append([]string{""}, block...)...)
+		e = undo.AtEnd(text, mirror, append([]string{""}, block...)...)
 	default:
-		e = atEnd(text, mirror, block...)
+		e = undo.AtEnd(text, mirror, block...)
 	}
-	out, h := e.apply(text)
+	out, h := e.Apply(text)
 	if !differOnlyAt(text, out, "host", mirror) {
 		return nil, nil, fmt.Errorf("the mirror cannot be put in without changing more: add [host.%s] with capabilities = [\"pull\", \"resolve\"] by hand, as the first host", quote(mirror))
 	}
-	return out, []hunk{h}, nil
+	return out, []undo.Hunk{h}, nil
 }
 
 // sameHost compares two addresses of hosts as containerd understands them. To

@@ -1,7 +1,6 @@
 package install
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/url"
@@ -9,8 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/aymanbagabas/go-udiff"
-
+	"github.com/shoal-p2p/shoal/internal/undo"
 	"github.com/shoal-p2p/shoal/resolver"
 )
 
@@ -34,193 +32,62 @@ type Options struct {
 }
 
 // Result is what was done, or would be.
-type Result struct {
-	Changes []Change
-	// Notes tell what the operator should know of, one sentence each.
-	Notes []string
-	// Restart is the command that makes the changes take effect, "" if they
-	// have it already.
-	Restart string
-}
-
-// Change is that of one file.
-type Change struct {
-	Path          string // as the machine sees it, without symbolic links
-	What          string
-	Before, After []byte // nil: there is no such file
-}
-
-// Diff is a change as a unified diff.
-func (c Change) Diff() string {
-	from, to := "a"+c.Path, "b"+c.Path
-	if c.Before == nil {
-		from = "/dev/null"
-	}
-	if c.After == nil {
-		to = "/dev/null"
-	}
-	return udiff.Unified(from, to, string(c.Before), string(c.After))
-}
+type Result = undo.Result
 
 // Install makes containerd pull through the mirror.
 func Install(ctx context.Context, o Options) (*Result, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	t := &tree{root: o.Root}
-	old, err := loadManifest(t)
+	all, err := undo.Begin(subject, o.Root)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.rebase(old); err != nil {
-		return nil, err
-	}
-	p := &plan{tree: t, mirror: o.Mirror, registries: o.registries(old)}
+	o.Root = all.Tree.Root()
+	all.Mirror, all.Parts = o.Mirror, o.registries(all.Parts)
+	p := &plan{Plan: all}
 	if err := p.make(ctx, o); err != nil {
 		return nil, err
 	}
-	r := &Result{Notes: p.notes}
-	m := &manifest{Format: manifestFormat, Mirror: o.Mirror, Registries: p.registries, Restart: p.restart}
-	if old != nil {
-		m.Dirs = old.Dirs
-	}
-	if err := p.changes(old, m, r); err != nil {
-		return nil, err
-	}
-	if o.DryRun || len(r.Changes) == 0 {
-		return r, nil
-	}
-	return r, apply(t, m, r.Changes)
+	r, err := p.Finish(o.DryRun)
+	return withoutRestart(r), err
 }
 
-// apply makes changes, with the manifest on disk before the first.
-func apply(t *tree, m *manifest, changes []Change) error {
-	if err := m.save(t); err != nil {
-		return fmt.Errorf("manifest of what is there now: %w; nothing was changed", err)
-	}
-	for _, c := range changes {
-		if err := c.make(t); err != nil {
-			return fmt.Errorf("%s: %w; run this again to complete it, or shoal uninstall containerd to undo it", c.Path, err)
-		}
-	}
-	// What was replaced is not needed any more.
-	m.Files = slices.DeleteFunc(m.Files, func(f saved) bool { return len(f.Versions[0].Hunks) == 0 })
-	for i := range m.Files {
-		m.Files[i].Versions = m.Files[i].Versions[:1]
-	}
-	return m.save(t)
+// Uninstall takes back what Install did below root; "" stands for /. Without an
+// installation it does nothing.
+func Uninstall(root string, dryRun bool) (*Result, error) {
+	r, err := undo.Uninstall(subject, root, dryRun)
+	return withoutRestart(r), err
 }
 
-// beforeChange is for tests that stop half-way.
-var beforeChange func(path string)
-
-// make makes the change.
-func (c Change) make(t *tree) error {
-	if err := t.makeDirs(filepath.Dir(c.Path)); err != nil {
-		return err
+// withoutRestart leaves the restart out if all that changes is read at each pull.
+func withoutRestart(r *Result) *Result {
+	if r != nil && !slices.ContainsFunc(r.Changes, func(c undo.Change) bool { return filepath.Base(c.Path) != "hosts.toml" }) {
+		r.Restart = ""
 	}
-	if beforeChange != nil {
-		beforeChange(t.at(c.Path))
-	}
-	if c.After == nil {
-		return removeFile(t.at(c.Path))
-	}
-	return writeFile(t.at(c.Path), c.After, 0o644)
+	return r
 }
 
-// rebase makes t show the files as they would be without us.
-func (t *tree) rebase(m *manifest) error {
-	t.base, t.ours = map[string][]byte{}, map[string]bool{}
-	if m == nil {
-		return nil
-	}
-	for _, d := range m.Dirs {
-		t.ours[d] = true
-	}
-	for _, f := range m.Files {
-		now, ok, err := readFile(t.at(f.Path))
-		if err != nil {
-			return err
-		}
-		if !ok {
-			now = nil
-		}
-		// Where ours cannot be taken out it counts as somebody else's.
-		if was, ok := f.without(now); ok {
-			now = was
-			if len(f.Original) == 0 && f.empty(was) {
-				now = nil // comments alone do not make it somebody else's file
-				if f.Existed {
-					now = []byte{}
-				}
-			}
-		}
-		t.base[f.Path] = now
-	}
-	return nil
-}
-
-// without is a file's content without what was put into it, nil if there is no
-// such file then. ok is false if that cannot be told apart any more.
-func (f *saved) without(now []byte) (was []byte, ok bool) {
-	if now == nil {
-		return nil, true
-	}
-	if f.Existed && bytes.Equal(now, f.Original) {
-		return now, true
-	}
-	for _, v := range f.Versions {
-		if bytes.Equal(now, v.Text) {
-			if !f.Existed {
-				return nil, true
-			}
-			return append([]byte{}, f.Original...), true
-		}
-	}
-	for _, v := range f.Versions {
-		switch out, found := takeOut(now, v.Hunks); {
-		case !found:
-			return nil, false
-		case bytes.Equal(out, now): // nothing of this version is there
-		case !f.parses(out):
-			return nil, false
-		case !f.Existed && blank(out):
-			return nil, true
-		default:
-			return out, true
-		}
-	}
-	return now, true
-}
-
-// decoder is that of a file's language.
-func decoder(path string) func([]byte) (map[string]any, error) {
+// subject is what the files mean: TOML, where the order of tables is that of
+// hosts, and YAML.
+var subject = undo.Subject{Name: "containerd", Language: func(path string) undo.Language {
 	if filepath.Ext(path) == ".yaml" {
-		return decodeYAML
+		return undo.Language{Decode: decodeYAML}
 	}
-	return decodeTOML
-}
+	return undo.Language{Decode: decodeTOML, Order: tables}
+}}
 
-func (f *saved) parses(text []byte) bool {
-	_, err := decoder(f.Path)(text)
-	return err == nil
-}
-
-// empty reports whether a text says nothing.
-func (f *saved) empty(text []byte) bool {
-	tree, err := decoder(f.Path)(text)
-	return err == nil && len(tree) == 0
+// tables are those of a document, in its order.
+func tables(text []byte) (keys [][]string) {
+	for _, e := range expressions(text) {
+		if e.table {
+			keys = append(keys, e.key)
+		}
+	}
+	return keys
 }
 
 func (o *Options) complete() error {
-	if o.Root == "" {
-		o.Root = "/"
-	}
-	root, err := filepath.Abs(o.Root)
-	if err != nil {
-		return err
-	}
-	o.Root = root
 	o.Registries = slices.Clone(o.Registries)
 	if o.Config == "" {
 		o.Config = "/etc/containerd/config.toml"
@@ -241,13 +108,10 @@ func (o *Options) complete() error {
 }
 
 // registries are those asked for, with those installed before.
-func (o *Options) registries(old *manifest) []string {
-	all := slices.Clone(o.Registries)
-	if len(all) == 0 {
-		all = []string{""}
-	}
-	if old != nil {
-		all = append(all, old.Registries...)
+func (o *Options) registries(old []string) []string {
+	all := slices.Concat(o.Registries, old)
+	if len(o.Registries) == 0 {
+		all = append(all, "")
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

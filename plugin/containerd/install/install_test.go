@@ -23,7 +23,10 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-const testMirror = "http://127.0.0.1:65001"
+const (
+	testMirror = "http://127.0.0.1:65001"
+	stateDir   = "/var/lib/shoal/install/containerd"
+)
 
 // scenario is a folder of testdata: args, the tree before, the golden tree
 // after, and the golden output.

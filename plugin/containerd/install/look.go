@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/shoal-p2p/shoal/internal/undo"
 )
 
 // Reading is what a containerd makes of its configuration when it pulls.
@@ -29,7 +31,7 @@ type Reading struct {
 	// off.
 	Discards string
 
-	tree      *tree
+	tree      *undo.Tree
 	needsHost bool // a hosts.toml without a [host] table is not read
 }
 
@@ -40,14 +42,17 @@ func Look(root, config, version string, hosts []string) (*Reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{root: root}
+	t, err := undo.NewTree(root)
+	if err != nil {
+		return nil, err
+	}
 	s, err := readSettings(t, config, v)
 	if err != nil {
 		return nil, err
 	}
 	r := &Reading{Config: config, CRI: !s.disabled(), Discards: s.discards(), tree: t, needsHost: v.major < 2}
 	for _, f := range s.files {
-		if info, err := os.Stat(t.at(f.path)); err == nil && info.ModTime().After(r.Changed) {
+		if info, err := os.Stat(t.At(f.path)); err == nil && info.ModTime().After(r.Changed) {
 			r.Changed = info.ModTime()
 		}
 	}
@@ -113,7 +118,7 @@ func (r *Reading) All() ([]Hosts, error) {
 	var out []Hosts
 	seen := map[string]bool{}
 	for _, f := range r.Folders {
-		names, _, err := r.tree.list(f)
+		names, _, err := r.tree.List(f)
 		if err != nil {
 			return nil, fmt.Errorf("config_path %s: %w", f, err)
 		}
@@ -136,7 +141,7 @@ func (r *Reading) All() ([]Hosts, error) {
 // Of is where containerd looks for the images of one registry.
 func (r *Reading) Of(registry string) (Hosts, error) {
 	for _, f := range r.Folders {
-		names, _, err := r.tree.list(f)
+		names, _, err := r.tree.List(f)
 		if err != nil {
 			return Hosts{}, fmt.Errorf("config_path %s: %w", f, err)
 		}
@@ -151,8 +156,8 @@ func (r *Reading) Of(registry string) (Hosts, error) {
 
 // Dir is where a folder lies for this process.
 func (r *Reading) Dir(h Hosts) (string, error) {
-	real, err := r.tree.real(h.Dir)
-	return r.tree.at(real), err
+	real, err := r.tree.Real(h.Dir)
+	return r.tree.At(real), err
 }
 
 // foldersOf are the names that a registry's folder may have, in the order in
@@ -166,7 +171,7 @@ func foldersOf(registry string) []string {
 
 func (r *Reading) read(registry, dir string) (Hosts, error) {
 	h := Hosts{Registry: registry, Dir: dir}
-	text, ok, err := r.tree.read(filepath.Join(dir, "hosts.toml"))
+	text, ok, err := r.tree.Read(filepath.Join(dir, "hosts.toml"))
 	if err != nil || !ok || len(text) == 0 {
 		return h, err
 	}

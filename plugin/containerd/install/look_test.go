@@ -94,7 +94,7 @@ func TestLookReadsHostsAsContainerdDoes(t *testing.T) {
 	}, names)
 	dir, err := r.Dir(of("docker.io"))
 	require.NoError(t, err)
-	require.Equal(t, filepath.Join(r.tree.root, "a/docker.io"), dir)
+	require.Equal(t, filepath.Join(r.tree.Root(), "a/docker.io"), dir)
 
 	delete(files, "/a/_default/hosts.toml")
 	require.Equal(t, "/b/hidden.example", func() string {

@@ -1,9 +1,6 @@
 package install
 
-import (
-	"fmt"
-	"os"
-)
+import "fmt"
 
 // distributions are those that write containerd's configuration themselves.
 //
@@ -23,7 +20,7 @@ func (p *plan) distribution(asked string) (string, error) {
 	}
 	for _, d := range distributions {
 		for _, dir := range []string{"/etc/rancher/" + d, "/var/lib/rancher/" + d} {
-			if p.exists(dir) {
+			if p.Tree.Exists(dir) {
 				return d, nil
 			}
 		}
@@ -31,36 +28,27 @@ func (p *plan) distribution(asked string) (string, error) {
 	return "containerd", nil
 }
 
-func (p *plan) exists(path string) bool {
-	real, err := p.tree.real(path)
-	if err != nil || p.tree.ours[real] {
-		return false
-	}
-	_, err = os.Stat(p.tree.at(real))
-	return err == nil
-}
-
 // rancher plans the registries.yaml of k3s or RKE2.
 func (p *plan) rancher(distribution string) error {
 	path := "/etc/rancher/" + distribution + "/registries.yaml"
-	text, _, err := p.tree.read(path)
+	text, _, err := p.Tree.Read(path)
 	if err != nil {
 		return err
 	}
 	var hosts []string
-	for _, r := range p.registries {
+	for _, r := range p.Parts {
 		if r == "" {
 			r = "*"
 		}
 		hosts = append(hosts, r)
 	}
-	out, hunks, notes, err := addEndpoints(text, p.mirror, hosts)
+	out, hunks, notes, err := addEndpoints(text, p.Mirror, hosts)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	p.notes = append(p.notes, notes...)
-	p.restart = p.unit(distribution)
-	return p.set(path, "the mirror comes first", out, hunks, true)
+	p.Notes = append(p.Notes, notes...)
+	p.Restart = p.unit(distribution)
+	return p.Set(path, "the mirror comes first", out, hunks...)
 }
 
 // unit is the command that restarts the distribution on this machine.
@@ -70,7 +58,7 @@ func (p *plan) unit(distribution string) string {
 		server, agent = "rke2-server", "rke2-agent"
 	}
 	for _, dir := range []string{"/etc/systemd/system/", "/usr/local/lib/systemd/system/", "/usr/lib/systemd/system/"} {
-		if p.exists(dir+agent+".service") && !p.exists(dir+server+".service") {
+		if p.Tree.Exists(dir+agent+".service") && !p.Tree.Exists(dir+server+".service") {
 			server = agent
 		}
 	}

@@ -11,13 +11,15 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/shoal-p2p/shoal/internal/undo"
 )
 
 // addEndpoints puts the mirror before all endpoints of registries in the
 // registries.yaml of k3s and RKE2. hosts are the registries; "*" stands for all
 // that the file does not name, so those that it names are added. Registries
 // that are left out, with the reason, are told in notes.
-func addEndpoints(text []byte, mirror string, hosts []string) (out []byte, hunks []hunk, notes []string, err error) {
+func addEndpoints(text []byte, mirror string, hosts []string) (out []byte, hunks []undo.Hunk, notes []string, err error) {
 	tree, err := decodeYAML(text)
 	if err != nil {
 		return nil, nil, nil, err
@@ -74,7 +76,7 @@ func endpointsOf(tree map[string]any, host string) []any {
 
 // addEndpoint puts the mirror before the endpoints of a registry. One that has
 // none gets others besides.
-func addEndpoint(text []byte, mirror, host string, others []any) ([]byte, []hunk, error) {
+func addEndpoint(text []byte, mirror, host string, others []any) ([]byte, []undo.Hunk, error) {
 	before, err := decodeYAML(text)
 	if err != nil {
 		return nil, nil, err
@@ -97,25 +99,25 @@ func addEndpoint(text []byte, mirror, host string, others []any) ([]byte, []hunk
 	if !ok {
 		return nil, nil, errYAML
 	}
-	out, h := e.apply(text)
+	out, h := e.Apply(text)
 	after, err := decodeYAML(out)
 	put(before, slices.Concat([]any{mirror}, others, endpoints), "mirrors", host, "endpoint")
 	if err != nil || !reflect.DeepEqual(before, after) {
 		return nil, nil, errYAML
 	}
-	return out, []hunk{h}, nil
+	return out, []undo.Hunk{h}, nil
 }
 
 // endpointEdit finds how deep the path mirrors, host, endpoint goes already,
 // and inserts what lacks. It may be wrong, which the caller finds out.
-func endpointEdit(text []byte, mirror, host string, items []string) (edit, bool) {
+func endpointEdit(text []byte, mirror, host string, items []string) (undo.Edit, bool) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return edit{}, false
+		return undo.Edit{}, false
 	}
 	path := []string{"mirrors", host, "endpoint"}
 	if len(doc.Content) == 0 || isNull(doc.Content[0]) {
-		return atEnd(text, mirror, nested(path, "", items)...), true
+		return undo.AtEnd(text, mirror, nested(path, "", items)...), true
 	}
 	node := doc.Content[0]
 	var key *yaml.Node
@@ -125,29 +127,29 @@ func endpointEdit(text []byte, mirror, host string, items []string) (edit, bool)
 			rest := path[depth:]
 			switch {
 			case node.Kind != yaml.MappingNode:
-				return edit{}, false
+				return undo.Edit{}, false
 			case node.Style&yaml.FlowStyle != 0:
 				return inFlow(text, node, flow(rest, items), mirror)
 			case key == nil:
-				return atEnd(text, mirror, nested(rest, spaces(node.Column), items)...), true
+				return undo.AtEnd(text, mirror, nested(rest, spaces(node.Column), items)...), true
 			}
-			return afterLine(text, offset(text, key), mirror, nested(rest, spaces(node.Column), items)...), true
+			return undo.AfterLine(text, offset(text, key), mirror, nested(rest, spaces(node.Column), items)...), true
 		}
 		key, node = k, v
 		if isNull(node) {
 			if node.Value != "" {
-				return edit{}, false
+				return undo.Edit{}, false
 			}
-			return afterLine(text, offset(text, key), mirror, nested(path[depth+1:], spaces(key.Column)+"  ", items)...), true
+			return undo.AfterLine(text, offset(text, key), mirror, nested(path[depth+1:], spaces(key.Column)+"  ", items)...), true
 		}
 	}
 	switch {
 	case node.Kind != yaml.SequenceNode:
-		return edit{}, false
+		return undo.Edit{}, false
 	case node.Style&yaml.FlowStyle != 0:
 		return inFlow(text, node, strings.Join(items, ", "), mirror)
 	}
-	return afterLine(text, offset(text, key), mirror, nested(nil, spaces(node.Column), items)...), true
+	return undo.AfterLine(text, offset(text, key), mirror, nested(nil, spaces(node.Column), items)...), true
 }
 
 // nested is a list of endpoints below a path of keys.
@@ -179,18 +181,18 @@ func flow(path, items []string) string {
 }
 
 // inFlow inserts behind the opening bracket of a mapping or list in one line.
-func inFlow(text []byte, node *yaml.Node, item, mark string) (edit, bool) {
+func inFlow(text []byte, node *yaml.Node, item, mark string) (undo.Edit, bool) {
 	at := offset(text, node)
 	for at < len(text) && text[at] != '[' && text[at] != '{' { // an anchor or tag comes first
 		at++
 	}
 	if at == len(text) {
-		return edit{}, false
+		return undo.Edit{}, false
 	}
 	if len(node.Content) > 0 {
 		item += ", "
 	}
-	return edit{at: at + 1, text: item, mark: mark}, true
+	return undo.Edit{At: at + 1, Text: item, Mark: mark}, true
 }
 
 func child(node *yaml.Node, name string) (key, value *yaml.Node) {

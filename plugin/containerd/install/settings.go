@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/shoal-p2p/shoal/internal/undo"
 )
 
 // The tables of containerd's image pulls, by the version of the file.
@@ -30,15 +32,15 @@ type settings struct {
 
 // readSettings reads config.toml and what it imports, in containerd's order.
 // Without a config.toml there are no files.
-func readSettings(t *tree, path string, v version) (*settings, error) {
+func readSettings(t *undo.Tree, path string, v version) (*settings, error) {
 	s := &settings{version: v}
 	seen := map[string]bool{}
 	for pending := []string{path}; len(pending) > 0; pending = pending[1:] {
-		path, err := t.real(pending[0])
+		path, err := t.Real(pending[0])
 		if err != nil {
 			return nil, err
 		}
-		text, ok, err := t.read(path)
+		text, ok, err := t.Read(path)
 		if err != nil {
 			return nil, err
 		}
@@ -58,12 +60,12 @@ func readSettings(t *tree, path string, v version) (*settings, error) {
 		}
 		s.files = append(s.files, f)
 		for _, pattern := range imports(f) {
-			matches, err := filepath.Glob(t.at(pattern))
+			matches, err := filepath.Glob(t.At(pattern))
 			if err != nil {
 				return nil, fmt.Errorf("containerd's config %s imports %q: %w", path, pattern, err)
 			}
 			for _, m := range matches {
-				pending = append(pending, strings.TrimPrefix(m, strings.TrimSuffix(t.root, "/")))
+				pending = append(pending, strings.TrimPrefix(m, strings.TrimSuffix(t.Root(), "/")))
 			}
 		}
 	}

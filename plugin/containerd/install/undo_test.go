@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-p2p/shoal/internal/undo"
 )
 
 // named starts a scenario of testdata.
@@ -88,14 +90,14 @@ func TestUninstallLeavesWhatItCannotTellApart(t *testing.T) {
 	changed := text(t, o.Root, hub)
 
 	r, err := Uninstall(o.Root, false)
-	require.ErrorIs(t, err, ErrLeft)
+	require.ErrorIs(t, err, undo.ErrLeft)
 	require.ErrorContains(t, err, hub)
 	require.Len(t, r.Changes, 3)
 	require.Equal(t, changed, text(t, o.Root, hub))
 	require.NoDirExists(t, filepath.Join(o.Root, "etc/containerd/certs.d/_default"))
 
 	_, err = Uninstall(o.Root, false)
-	require.ErrorIs(t, err, ErrLeft, "it still says so")
+	require.ErrorIs(t, err, undo.ErrLeft, "it still says so")
 	edited(t, o.Root, hub, func(s string) string { return strings.ReplaceAll(s, "127.0.0.1:65001", "gone.example") })
 	_, err = Uninstall(o.Root, false)
 	require.NoError(t, err)
@@ -161,14 +163,14 @@ func TestACrashIsUndoneOrCompleted(t *testing.T) {
 				stopped := errors.New("stopped")
 				defer func() { require.Equal(t, stopped, recover()) }()
 				n := 0
-				beforeChange = func(path string) {
+				undo.BeforeChange = func(scratch string) {
 					if n == stop {
-						require.NoError(t, os.WriteFile(scratch(path), []byte("half"), 0o600))
+						require.NoError(t, os.WriteFile(scratch, []byte("half"), 0o600))
 						panic(stopped)
 					}
 					n++
 				}
-				defer func() { beforeChange = nil }()
+				defer func() { undo.BeforeChange = nil }()
 				mustInstall(t, o)
 			}()
 			if complete {
@@ -191,14 +193,14 @@ func TestACrashOfUninstallIsCompleted(t *testing.T) {
 			stopped := errors.New("stopped")
 			defer func() { require.Equal(t, stopped, recover()) }()
 			n := 0
-			beforeChange = func(path string) {
+			undo.BeforeChange = func(scratch string) {
 				if n == stop {
-					require.NoError(t, os.WriteFile(scratch(path), []byte("half"), 0o600))
+					require.NoError(t, os.WriteFile(scratch, []byte("half"), 0o600))
 					panic(stopped)
 				}
 				n++
 			}
-			defer func() { beforeChange = nil }()
+			defer func() { undo.BeforeChange = nil }()
 			_, _ = Uninstall(o.Root, false)
 		}()
 		_, err := Uninstall(o.Root, false)
@@ -210,7 +212,7 @@ func TestACrashOfUninstallIsCompleted(t *testing.T) {
 func TestTheManifestIsForItsOwnerAlone(t *testing.T) {
 	o := named(t, "k3s")
 	mustInstall(t, o)
-	info, err := os.Stat(filepath.Join(o.Root, stateDir, manifestName))
+	info, err := os.Stat(filepath.Join(o.Root, stateDir, "manifest.json"))
 	require.NoError(t, err)
 	require.EqualValues(t, 0o600, info.Mode().Perm())
 }

@@ -1,10 +1,9 @@
-package install
+package undo
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 )
 
@@ -12,32 +11,31 @@ import (
 // has changed it since.
 var ErrLeft = errors.New("not everything could be taken back")
 
-// Uninstall takes back what Install did below root. Without an installation it
-// does nothing.
-func Uninstall(root string, dryRun bool) (*Result, error) {
-	o := Options{Root: root, Mirror: "http://none"}
-	if err := o.complete(); err != nil {
+// Uninstall takes back what was installed below root; "" stands for /. Without
+// an installation it does nothing.
+func Uninstall(s Subject, root string, dryRun bool) (*Result, error) {
+	t, err := NewTree(root)
+	if err != nil {
 		return nil, err
 	}
-	t := &tree{root: o.Root}
-	m, err := loadManifest(t)
+	m, err := loadManifest(t, s)
 	if err != nil || m == nil {
 		return &Result{}, err
 	}
-	r := &Result{}
+	r := &Result{Restart: m.Restart}
 	var left []saved
 	for _, f := range m.Files {
-		now, ok, err := readFile(t.at(f.Path))
+		now, err := t.now(f.Path)
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
+		if now == nil {
 			if f.Existed {
 				r.Notes = append(r.Notes, f.Path+" was removed since it was changed, and is not brought back.")
 			}
 			continue
 		}
-		was, ok := f.without(now)
+		was, ok := s.Language(f.Path).without(&f, now)
 		if !ok {
 			left = append(left, f)
 			continue
@@ -50,13 +48,10 @@ func Uninstall(root string, dryRun bool) (*Result, error) {
 				what = "removed"
 			}
 			r.Changes = append(r.Changes, Change{Path: f.Path, What: what, Before: now, After: was})
-			if filepath.Base(f.Path) != "hosts.toml" {
-				r.Restart = m.Restart
-			}
 		}
 	}
 	if !dryRun {
-		if err := t.takeBack(m, r.Changes, left); err != nil {
+		if err := t.takeBack(s, m, r.Changes, left); err != nil {
 			return r, err
 		}
 	}
@@ -71,9 +66,9 @@ func Uninstall(root string, dryRun bool) (*Result, error) {
 }
 
 // takeBack makes changes, and forgets what is undone.
-func (t *tree) takeBack(m *manifest, changes []Change, left []saved) error {
+func (t *Tree) takeBack(s Subject, m *manifest, changes []Change, left []saved) error {
 	for _, f := range m.Files {
-		if err := removeFile(scratch(t.at(f.Path))); err != nil {
+		if err := removeFile(scratch(t.At(f.Path))); err != nil {
 			return err
 		}
 	}
@@ -85,14 +80,14 @@ func (t *tree) takeBack(m *manifest, changes []Change, left []saved) error {
 	if len(left) > 0 {
 		m.Files = left
 		t.removeDirs(m.Dirs)
-		return m.save(t)
+		return m.save(t, s)
 	}
-	path, err := manifestPath(t)
+	path, err := manifestPath(t, s)
 	if err != nil {
 		return err
 	}
 	for _, file := range []string{path, scratch(path)} {
-		if err := removeFile(t.at(file)); err != nil {
+		if err := removeFile(t.At(file)); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-package install
+package undo
 
 import (
 	"encoding/json"
@@ -8,20 +8,20 @@ import (
 )
 
 const (
-	stateDir       = "/var/lib/shoal/install/containerd"
+	stateDir       = "/var/lib/shoal/install"
 	manifestName   = "manifest.json"
-	manifestFormat = 1
+	manifestFormat = 2
 )
 
 // manifest is what it takes to undo an installation. It holds what the files
 // held, credentials included: nobody but its owner may read it.
 type manifest struct {
-	Format     int      `json:"format"`
-	Mirror     string   `json:"mirror"`
-	Registries []string `json:"registries"` // "" stands for all
-	Restart    string   `json:"restart"`
-	Files      []saved  `json:"files"`
-	Dirs       []string `json:"dirs"` // that were made
+	Format  int      `json:"format"`
+	Mirror  string   `json:"mirror"`
+	Parts   []string `json:"parts"`
+	Restart string   `json:"restart,omitempty"`
+	Files   []saved  `json:"files"`
+	Dirs    []string `json:"dirs"` // that were made
 }
 
 // saved is a file, by its real path.
@@ -29,13 +29,13 @@ type saved struct {
 	Path     string    `json:"path"`
 	Existed  bool      `json:"existed"`
 	Original []byte    `json:"original"`
-	Versions []written `json:"versions"` // the latest first
+	Versions []Written `json:"versions"` // the latest first
 }
 
-// written is what was, or was going to be, put into a file.
-type written struct {
+// Written is what was, or was going to be, put into a file.
+type Written struct {
 	Text  []byte `json:"text"`
-	Hunks []hunk `json:"hunks"`
+	Hunks []Hunk `json:"hunks,omitempty"`
 }
 
 func (m *manifest) file(path string) *saved {
@@ -49,17 +49,17 @@ func (m *manifest) file(path string) *saved {
 }
 
 // manifestPath is where the manifest lies, as the machine sees it.
-func manifestPath(t *tree) (string, error) {
-	return t.real(filepath.Join(stateDir, manifestName))
+func manifestPath(t *Tree, s Subject) (string, error) {
+	return t.Real(filepath.Join(stateDir, s.Name, manifestName))
 }
 
 // loadManifest is nil if nothing is installed.
-func loadManifest(t *tree) (*manifest, error) {
-	path, err := manifestPath(t)
+func loadManifest(t *Tree, s Subject) (*manifest, error) {
+	path, err := manifestPath(t, s)
 	if err != nil {
 		return nil, err
 	}
-	data, ok, err := readFile(t.at(path))
+	data, ok, err := readFile(t.At(path))
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -73,8 +73,8 @@ func loadManifest(t *tree) (*manifest, error) {
 	return m, nil
 }
 
-func (m *manifest) save(t *tree) error {
-	path, err := manifestPath(t)
+func (m *manifest) save(t *Tree, s Subject) error {
+	path, err := manifestPath(t, s)
 	if err != nil {
 		return err
 	}
@@ -85,5 +85,5 @@ func (m *manifest) save(t *tree) error {
 	if err := t.makeDirs(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return writeFile(t.at(path), append(data, '\n'), 0o600)
+	return writeFile(t.At(path), append(data, '\n'), 0o600)
 }

@@ -1,7 +1,7 @@
-package install
+package undo
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,15 +13,37 @@ import (
 	rootfs "github.com/containerd/continuity/fs"
 )
 
-// tree is the file system below root, as it was before we changed it.
-type tree struct {
+// Tree is the file system below a root, as it was before we changed it.
+type Tree struct {
 	root string
 	base map[string][]byte // by real path; nil stands for no such file
 	ours map[string]bool   // folders that we made
 }
 
-// real follows the symbolic links of a path, inside root.
-func (t *tree) real(path string) (string, error) {
+// NewTree is the file system below root as it is; "" stands for /.
+func NewTree(root string) (*Tree, error) {
+	root, err := filepath.Abs(cmp.Or(root, "/"))
+	return &Tree{root: root}, err
+}
+
+// Root is the directory that stands for /.
+func (t *Tree) Root() string { return t.root }
+
+// Exists reports whether there is something at a path that we did not make.
+func (t *Tree) Exists(path string) bool {
+	real, err := t.Real(path)
+	if err != nil || t.ours[real] {
+		return false
+	}
+	if data, known := t.base[real]; known {
+		return data != nil
+	}
+	_, err = os.Stat(t.At(real))
+	return err == nil
+}
+
+// Real follows the symbolic links of a path, inside root.
+func (t *Tree) Real(path string) (string, error) {
 	at, err := rootfs.RootPath(t.root, path)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
@@ -33,28 +55,28 @@ func (t *tree) real(path string) (string, error) {
 	return filepath.Join("/", rel), nil
 }
 
-// read reads a file; ok is false if there is none.
-func (t *tree) read(path string) (data []byte, ok bool, err error) {
-	path, err = t.real(path)
+// Read reads a file; ok is false if there is none.
+func (t *Tree) Read(path string) (data []byte, ok bool, err error) {
+	path, err = t.Real(path)
 	if err != nil {
 		return nil, false, err
 	}
 	if data, known := t.base[path]; known {
 		return data, data != nil, nil
 	}
-	return readFile(t.at(path))
+	return readFile(t.At(path))
 }
 
-// at is where a real path lies on this machine.
-func (t *tree) at(path string) string { return filepath.Join(t.root, path) }
+// At is where a real path lies on this machine.
+func (t *Tree) At(path string) string { return filepath.Join(t.root, path) }
 
-// list names what is in a folder: folders, and files.
-func (t *tree) list(path string) (dirs, files []string, err error) {
-	path, err = t.real(path)
+// List names what is in a folder: folders, and files.
+func (t *Tree) List(path string) (dirs, files []string, err error) {
+	path, err = t.Real(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	entries, err := os.ReadDir(t.at(path))
+	entries, err := os.ReadDir(t.At(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}
@@ -62,16 +84,16 @@ func (t *tree) list(path string) (dirs, files []string, err error) {
 		return nil, nil, err
 	}
 	for _, e := range entries {
-		child, err := t.real(filepath.Join(path, e.Name()))
+		child, err := t.Real(filepath.Join(path, e.Name()))
 		if err != nil {
 			return nil, nil, err
 		}
-		info, err := os.Stat(t.at(child))
+		info, err := os.Stat(t.At(child))
 		switch data, known := t.base[child]; {
 		case err != nil || known && data == nil:
 		case info.IsDir():
 			if t.ours[child] {
-				if d, f, err := t.list(child); err == nil && len(d)+len(f) == 0 {
+				if d, f, err := t.List(child); err == nil && len(d)+len(f) == 0 {
 					continue
 				}
 			}
@@ -81,6 +103,15 @@ func (t *tree) list(path string) (dirs, files []string, err error) {
 		}
 	}
 	return dirs, files, nil
+}
+
+// now is what a file, by its real path, holds at the moment; nil if there is none.
+func (t *Tree) now(real string) ([]byte, error) {
+	data, ok, err := readFile(t.At(real))
+	if !ok {
+		return nil, err
+	}
+	return data, nil
 }
 
 // readFile reads a file; ok is false if there is none.
@@ -161,10 +192,10 @@ func syncDir(dir string) error {
 
 // missing are the folders on the way to a real path that do not exist, the
 // outermost first.
-func (t *tree) missing(dir string) []string {
+func (t *Tree) missing(dir string) []string {
 	var out []string
 	for ; dir != "/"; dir = filepath.Dir(dir) {
-		if _, err := os.Lstat(t.at(dir)); err == nil {
+		if _, err := os.Lstat(t.At(dir)); err == nil {
 			break
 		}
 		out = append(out, dir)
@@ -174,24 +205,22 @@ func (t *tree) missing(dir string) []string {
 }
 
 // removeDirs removes folders that are empty, the innermost first.
-func (t *tree) removeDirs(dirs []string) {
+func (t *Tree) removeDirs(dirs []string) {
 	for _, d := range slices.Backward(slices.Sorted(slices.Values(dirs))) {
-		_ = os.Remove(t.at(d)) // one that holds something stays
+		_ = os.Remove(t.At(d)) // one that holds something stays
 	}
 }
 
-func blank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }
-
 // makeDirs makes the folders that are missing on the way to a real path.
-func (t *tree) makeDirs(dir string) error {
+func (t *Tree) makeDirs(dir string) error {
 	for _, d := range t.missing(dir) {
-		if err := os.Mkdir(t.at(d), 0o755); err != nil {
+		if err := os.Mkdir(t.At(d), 0o755); err != nil {
 			return err
 		}
-		if err := os.Chmod(t.at(d), 0o755); err != nil { //nolint:gosec // what /etc has
+		if err := os.Chmod(t.At(d), 0o755); err != nil { //nolint:gosec // what /etc has
 			return err
 		}
-		if err := syncDir(filepath.Dir(t.at(d))); err != nil {
+		if err := syncDir(filepath.Dir(t.At(d))); err != nil {
 			return err
 		}
 	}
