@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
 )
@@ -14,7 +16,7 @@ import (
 type Plan struct {
 	// Tree shows the baseline.
 	Tree *Tree
-	// Mirror is the address that is installed.
+	// Mirror is the address that is installed, without a slash at its end.
 	Mirror string
 	// Parts are what is installed of what can be chosen: at first those that
 	// were before.
@@ -66,8 +68,14 @@ func (c Change) Diff() string {
 	return udiff.Unified(from, to, string(c.Before), string(c.After))
 }
 
-// Begin begins a plan for the machine below root; "" stands for /.
-func Begin(s Subject, root string) (*Plan, error) {
+// Begin begins a plan for the machine below root; "" stands for /. mirror is an
+// address such as http://127.0.0.1:65001.
+func Begin(s Subject, root, mirror string) (*Plan, error) {
+	u, err := url.Parse(mirror)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.TrimSuffix(u.Path, "/") != "" ||
+		u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsAny(mirror, "\"\\'") {
+		return nil, fmt.Errorf("mirror %q must be an address such as http://127.0.0.1:65001", mirror)
+	}
 	t, err := NewTree(root)
 	if err != nil {
 		return nil, err
@@ -76,7 +84,7 @@ func Begin(s Subject, root string) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Tree: t, subject: s, old: old}
+	p := &Plan{Tree: t, Mirror: strings.TrimSuffix(mirror, "/"), subject: s, old: old}
 	if old != nil {
 		p.Parts = slices.Clone(old.Parts)
 	}

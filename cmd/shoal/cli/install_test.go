@@ -69,8 +69,31 @@ func TestInstallSaysWhenNothingIsToBeDone(t *testing.T) {
 func TestInstallNeedsARuntime(t *testing.T) {
 	for _, command := range []string{"install", "uninstall"} {
 		_, err := run(t, command)
-		require.ErrorContains(t, err, "name the container runtime: containerd")
+		require.ErrorContains(t, err, "name the container runtime: containerd or docker")
 		_, err = run(t, command, "podman")
 		require.ErrorContains(t, err, "podman")
 	}
+}
+
+func TestInstallDocker(t *testing.T) {
+	root := t.TempDir()
+	args := []string{"install", "docker", "--root", root, "--mirror-listen", ":7000", "--docker-version", "28.1"}
+	out, err := run(t, append(args, "--dry-run")...)
+	require.NoError(t, err)
+	require.Contains(t, out, "--- /dev/null\n+++ b/etc/docker/daemon.json\n@@ -0,0 +1,3 @@\n+{\n+  \"registry-mirrors\": [\"http://127.0.0.1:7000\"]\n+}\n")
+	out, err = run(t, args...)
+	require.NoError(t, err)
+	require.Contains(t, out, "next: systemctl reload docker\n")
+	out, err = run(t, append(args, "--proxy")...)
+	require.NoError(t, err)
+	require.Contains(t, out, "/etc/docker/daemon.json: the mirror comes first for Docker Hub, the proxy for all other registries\n")
+	require.Contains(t, out, "next: systemctl restart docker\n")
+
+	out, err = run(t, "uninstall", "docker", "--root", root)
+	require.NoError(t, err)
+	require.Contains(t, out, "/etc/docker/daemon.json: removed\n")
+	require.Contains(t, out, "next: systemctl restart docker\n")
+	entries, err := os.ReadDir(root)
+	require.NoError(t, err)
+	require.Empty(t, entries)
 }

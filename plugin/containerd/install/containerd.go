@@ -18,7 +18,7 @@ const (
 
 // containerd plans config_path, and the hosts.toml below it.
 func (p *plan) containerd(ctx context.Context, o Options) error {
-	v, err := findVersion(ctx, o)
+	v, err := findVersion(ctx, p.Tree, o)
 	if err != nil {
 		return err
 	}

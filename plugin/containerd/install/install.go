@@ -39,12 +39,11 @@ func Install(ctx context.Context, o Options) (*Result, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	all, err := undo.Begin(subject, o.Root)
+	all, err := undo.Begin(subject, o.Root, o.Mirror)
 	if err != nil {
 		return nil, err
 	}
-	o.Root = all.Tree.Root()
-	all.Mirror, all.Parts = o.Mirror, o.registries(all.Parts)
+	all.Parts = o.registries(all.Parts)
 	p := &plan{Plan: all}
 	if err := p.make(ctx, o); err != nil {
 		return nil, err
@@ -92,12 +91,6 @@ func (o *Options) complete() error {
 	if o.Config == "" {
 		o.Config = "/etc/containerd/config.toml"
 	}
-	u, err := url.Parse(o.Mirror)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.TrimSuffix(u.Path, "/") != "" ||
-		u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsAny(o.Mirror, "\"\\'") {
-		return fmt.Errorf("mirror %q must be an address such as http://127.0.0.1:65001", o.Mirror)
-	}
-	o.Mirror = strings.TrimSuffix(o.Mirror, "/")
 	for i, r := range o.Registries {
 		if u, err := url.Parse("http://" + r); err != nil || u.Host != r || u.Hostname() == "" || strings.ContainsAny(r, "*\"\\'_") {
 			return fmt.Errorf("registry %q must be host[:port] as in the names of images, without scheme or path", r)

@@ -6,59 +6,46 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"flag"
 	"fmt"
-	"io/fs"
 	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
 	"github.com/stretchr/testify/require"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"github.com/shoal-p2p/shoal/internal/undo/undotest"
+)
 
 const (
 	testMirror = "http://127.0.0.1:65001"
 	stateDir   = "/var/lib/shoal/install/containerd"
 )
 
-// scenario is a folder of testdata: args, the tree before, the golden tree
-// after, and the golden output.
+// scenario is a folder of testdata.
 type scenario struct {
-	name, dir string
-	options   Options
-	mkdir     []string
+	undotest.Scenario
+	options Options
 }
 
 func scenarios(t *testing.T) []scenario {
 	t.Helper()
-	dirs, err := filepath.Glob("testdata/*/args")
-	require.NoError(t, err)
-	require.Greater(t, len(dirs), 20)
 	var all []scenario
-	for _, file := range dirs {
-		s := scenario{dir: filepath.Dir(file), options: Options{Mirror: testMirror}}
-		s.name = filepath.Base(s.dir)
-		data, err := os.ReadFile(file)
-		require.NoError(t, err)
-		for line := range strings.Lines(string(data)) {
-			switch name, value, _ := strings.Cut(strings.TrimSpace(line), " "); name {
+	for _, found := range undotest.Scenarios(t) {
+		s := scenario{found, Options{Mirror: testMirror}}
+		for _, a := range s.Args {
+			switch name, value := a[0], a[1]; name {
 			case "version":
 				s.options.Version = value
 			case "mirror":
 				s.options.Mirror = value
 			case "registry":
 				s.options.Registries = append(s.options.Registries, value)
-			case "mkdir":
-				s.mkdir = append(s.mkdir, value)
 			default:
-				t.Fatalf("%s: %q", file, line)
+				t.Fatalf("%s: %q", s.Name, name)
 			}
 		}
 		all = append(all, s)
@@ -66,165 +53,16 @@ func scenarios(t *testing.T) []scenario {
 	return all
 }
 
-// start is a fresh copy of the tree before, with modes and owners that a new
-// file would not have.
-func (s scenario) start(t *testing.T) string {
-	t.Helper()
-	root := t.TempDir()
-	if _, err := os.Stat(filepath.Join(s.dir, "before")); err == nil {
-		copyTree(t, filepath.Join(s.dir, "before"), root)
-	}
-	for _, d := range s.mkdir {
-		require.NoError(t, os.MkdirAll(filepath.Join(root, d), 0o755))
-	}
-	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.Type()&fs.ModeSymlink != 0 || path == root {
-			return err
-		}
-		if os.Geteuid() == 0 {
-			require.NoError(t, os.Lchown(path, 1234, 5678))
-		}
-		if d.IsDir() {
-			return os.Chmod(path, 0o750)
-		}
-		return os.Chmod(path, 0o640)
-	}))
-	return root
-}
-
-func copyTree(t *testing.T, from, to string) {
-	t.Helper()
-	require.NoError(t, filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		require.NoError(t, err)
-		rel, err := filepath.Rel(from, path)
-		require.NoError(t, err)
-		at := filepath.Join(to, rel)
-		if d.IsDir() {
-			return os.MkdirAll(at, 0o755)
-		}
-		if d.Type()&fs.ModeSymlink != 0 {
-			target, err := os.Readlink(path)
-			require.NoError(t, err)
-			return os.Symlink(target, at)
-		}
-		data, err := os.ReadFile(path)
-		require.NoError(t, err)
-		return os.WriteFile(at, data, 0o644)
-	}))
-}
-
-// snapshot is all of a tree: what kind, mode, owner and bytes each path has.
-// Without metadata it is what a golden tree can hold.
-func snapshot(t *testing.T, root string, metadata bool) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		require.NoError(t, err)
-		rel, err := filepath.Rel(root, path)
-		require.NoError(t, err)
-		if !metadata && (rel == filepath.Join(".", stateDir) || d.IsDir()) {
-			if rel == stateDir[1:] {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		info, err := os.Lstat(path)
-		require.NoError(t, err)
-		text := ""
-		switch {
-		case info.Mode()&fs.ModeSymlink != 0:
-			text, err = os.Readlink(path)
-			text = "-> " + text
-		case !info.IsDir():
-			var data []byte
-			data, err = os.ReadFile(path)
-			text = string(data)
-		}
-		require.NoError(t, err)
-		if metadata && rel != "." {
-			st := info.Sys().(*syscall.Stat_t)
-			text = fmt.Sprintf("%v %d:%d %s", info.Mode(), st.Uid, st.Gid, text)
-		}
-		out[rel] = text
-		return nil
-	}))
-	return out
-}
-
-// story is what a command says.
-func story(r *Result, err error) string {
-	var out strings.Builder
-	if err != nil {
-		fmt.Fprintf(&out, "error: %v\n", err)
-		return out.String()
-	}
-	for _, c := range r.Changes {
-		fmt.Fprintf(&out, "%s: %s\n", c.Path, c.What)
-	}
-	for _, n := range r.Notes {
-		fmt.Fprintln(&out, "note:", n)
-	}
-	fmt.Fprintln(&out, "restart:", r.Restart)
-	return out.String()
-}
-
 func TestInstallThenUninstallGivesBackEveryByte(t *testing.T) {
 	for _, s := range scenarios(t) {
-		t.Run(s.name, func(t *testing.T) {
-			o := s.options
-			o.Root = s.start(t)
-			before := snapshot(t, o.Root, true)
-
-			dry := o
-			dry.DryRun = true
-			planned, dryErr := Install(t.Context(), dry)
-			require.Equal(t, before, snapshot(t, o.Root, true), "a dry run changes nothing")
-
-			r, err := Install(t.Context(), o)
-			require.Equal(t, story(planned, dryErr), story(r, err))
-			golden(t, s, o.Root, story(r, err))
-			if err != nil {
-				require.Equal(t, before, snapshot(t, o.Root, true), "a refusal changes nothing")
-				return
-			}
-
-			installed := snapshot(t, o.Root, true)
-			again, err := Install(t.Context(), o)
-			require.NoError(t, err)
-			require.Empty(t, again.Changes)
-			require.Equal(t, installed, snapshot(t, o.Root, true), "installing again changes nothing")
-
-			_, err = Uninstall(o.Root, false)
-			require.NoError(t, err)
-			require.Equal(t, before, snapshot(t, o.Root, true))
-			none, err := Uninstall(o.Root, false)
-			require.NoError(t, err)
-			require.Empty(t, none.Changes)
+		t.Run(s.Name, func(t *testing.T) {
+			s.GivesBackEveryByte(t, func(root string, dryRun bool) (*Result, error) {
+				o := s.options
+				o.Root, o.DryRun = root, dryRun
+				return Install(t.Context(), o)
+			}, Uninstall)
 		})
 	}
-}
-
-func golden(t *testing.T, s scenario, root, said string) {
-	t.Helper()
-	after, output := filepath.Join(s.dir, "after"), filepath.Join(s.dir, "output")
-	got := snapshot(t, root, false)
-	if *update {
-		require.NoError(t, os.RemoveAll(after))
-		require.NoError(t, os.MkdirAll(after, 0o755))
-		copyTree(t, root, after)
-		require.NoError(t, os.RemoveAll(filepath.Join(after, "var/lib/shoal")))
-		_ = os.Remove(filepath.Join(after, "var/lib"))
-		_ = os.Remove(filepath.Join(after, "var"))
-		require.NoError(t, os.WriteFile(output, []byte(said), 0o644))
-	}
-	want := map[string]string{}
-	if _, err := os.Stat(after); err == nil {
-		want = snapshot(t, after, false)
-	}
-	require.Equal(t, want, got)
-	text, err := os.ReadFile(output)
-	require.NoError(t, err)
-	require.Equal(t, string(text), said)
 }
 
 // TestContainerdTakesTheMirrorFirst reads each hosts.toml of the golden trees
@@ -234,9 +72,9 @@ func TestContainerdTakesTheMirrorFirst(t *testing.T) {
 	count := 0
 	for _, s := range scenarios(t) {
 		o := s.options
-		o.Root = s.start(t)
+		o.Root = s.Start(t)
 		before := t.TempDir()
-		copyTree(t, o.Root, before)
+		undotest.CopyTree(t, o.Root, before)
 		if _, err := Install(t.Context(), o); err != nil {
 			continue
 		}
@@ -245,7 +83,7 @@ func TestContainerdTakesTheMirrorFirst(t *testing.T) {
 		for _, file := range files {
 			rel, err := filepath.Rel(o.Root, file)
 			require.NoError(t, err)
-			t.Run(s.name+"/"+rel, func(t *testing.T) {
+			t.Run(s.Name+"/"+rel, func(t *testing.T) {
 				was, now := endpoints(t, before, rel), endpoints(t, o.Root, rel)
 				text, err := os.ReadFile(file)
 				require.NoError(t, err)
@@ -277,7 +115,7 @@ func endpoints(t *testing.T, root, rel string) []string {
 	}
 	dir, err := filepath.EvalSymlinks(strings.Replace(dir, "index.docker.io", "docker.io", 1))
 	require.NoError(t, err)
-	copyTree(t, dir, own)
+	undotest.CopyTree(t, dir, own)
 	entries, err := os.ReadDir(own)
 	require.NoError(t, err)
 	for _, e := range entries {

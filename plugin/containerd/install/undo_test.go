@@ -2,7 +2,6 @@ package install
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,15 +10,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-p2p/shoal/internal/undo"
+	"github.com/shoal-p2p/shoal/internal/undo/undotest"
 )
 
 // named starts a scenario of testdata.
 func named(t *testing.T, name string) Options {
 	t.Helper()
 	for _, s := range scenarios(t) {
-		if s.name == name {
+		if s.Name == name {
 			o := s.options
-			o.Root = s.start(t)
+			o.Root = s.Start(t)
 			return o
 		}
 	}
@@ -56,10 +56,10 @@ func text(t *testing.T, root, path string) string {
 func TestUninstallKeepsWhatOthersChanged(t *testing.T) {
 	const top, bottom = "# someone was here\n", "\n# and here\n"
 	for _, s := range scenarios(t) {
-		t.Run(s.name, func(t *testing.T) {
+		t.Run(s.Name, func(t *testing.T) {
 			o := s.options
-			o.Root = s.start(t)
-			before := snapshot(t, o.Root, false)
+			o.Root = s.Start(t)
+			before := undotest.Snapshot(t, o.Root, false)
 			r, err := Install(t.Context(), o)
 			if err != nil {
 				return // a refusal, which changes nothing
@@ -118,23 +118,23 @@ func TestInstallingAnotherMirrorReplacesTheFirst(t *testing.T) {
 	for _, name := range []string{"mirror-and-comments", "k3s", "fresh-2.4", "crlf-no-newline"} {
 		t.Run(name, func(t *testing.T) {
 			o := named(t, name)
-			before := snapshot(t, o.Root, true)
+			before := undotest.Snapshot(t, o.Root, true)
 			mustInstall(t, o)
 			o.Mirror = "http://127.0.0.1:7"
 			mustInstall(t, o)
-			for path, content := range snapshot(t, o.Root, false) {
+			for path, content := range undotest.Snapshot(t, o.Root, false) {
 				require.NotContains(t, content, "65001", path)
 			}
 			_, err := Uninstall(o.Root, false)
 			require.NoError(t, err)
-			require.Equal(t, before, snapshot(t, o.Root, true))
+			require.Equal(t, before, undotest.Snapshot(t, o.Root, true))
 		})
 	}
 }
 
 func TestRegistriesAddUp(t *testing.T) {
 	o := named(t, "fresh-1.6")
-	before := snapshot(t, o.Root, true)
+	before := undotest.Snapshot(t, o.Root, true)
 	for _, r := range []string{"docker.io", "quay.io:8443"} {
 		o.Registries = []string{r}
 		mustInstall(t, o)
@@ -145,7 +145,7 @@ func TestRegistriesAddUp(t *testing.T) {
 	require.FileExists(t, filepath.Join(o.Root, "etc/containerd/certs.d/quay.io:8443/hosts.toml"))
 	_, err := Uninstall(o.Root, false)
 	require.NoError(t, err)
-	require.Equal(t, before, snapshot(t, o.Root, true))
+	require.Equal(t, before, undotest.Snapshot(t, o.Root, true))
 }
 
 // TestACrashIsUndoneOrCompleted stops an installation before and after each of
@@ -154,32 +154,19 @@ func TestACrashIsUndoneOrCompleted(t *testing.T) {
 	const name = "mirror-and-comments"
 	whole := named(t, name)
 	mustInstall(t, whole)
-	want := snapshot(t, whole.Root, true)
+	want := undotest.Snapshot(t, whole.Root, true)
 	for stop := range 4 {
 		for _, complete := range []bool{true, false} {
 			o := named(t, name)
-			before := snapshot(t, o.Root, true)
-			func() {
-				stopped := errors.New("stopped")
-				defer func() { require.Equal(t, stopped, recover()) }()
-				n := 0
-				undo.BeforeChange = func(scratch string) {
-					if n == stop {
-						require.NoError(t, os.WriteFile(scratch, []byte("half"), 0o600))
-						panic(stopped)
-					}
-					n++
-				}
-				defer func() { undo.BeforeChange = nil }()
-				mustInstall(t, o)
-			}()
+			before := undotest.Snapshot(t, o.Root, true)
+			undotest.Stop(t, stop, func() { mustInstall(t, o) })
 			if complete {
 				mustInstall(t, o)
-				require.Equal(t, want, snapshot(t, o.Root, true), "stopped at %d, then completed", stop)
+				require.Equal(t, want, undotest.Snapshot(t, o.Root, true), "stopped at %d, then completed", stop)
 			}
 			_, err := Uninstall(o.Root, false)
 			require.NoError(t, err)
-			require.Equal(t, before, snapshot(t, o.Root, true), "stopped at %d", stop)
+			require.Equal(t, before, undotest.Snapshot(t, o.Root, true), "stopped at %d", stop)
 		}
 	}
 }
@@ -187,25 +174,12 @@ func TestACrashIsUndoneOrCompleted(t *testing.T) {
 func TestACrashOfUninstallIsCompleted(t *testing.T) {
 	for stop := range 4 {
 		o := named(t, "mirror-and-comments")
-		before := snapshot(t, o.Root, true)
+		before := undotest.Snapshot(t, o.Root, true)
 		mustInstall(t, o)
-		func() {
-			stopped := errors.New("stopped")
-			defer func() { require.Equal(t, stopped, recover()) }()
-			n := 0
-			undo.BeforeChange = func(scratch string) {
-				if n == stop {
-					require.NoError(t, os.WriteFile(scratch, []byte("half"), 0o600))
-					panic(stopped)
-				}
-				n++
-			}
-			defer func() { undo.BeforeChange = nil }()
-			_, _ = Uninstall(o.Root, false)
-		}()
+		undotest.Stop(t, stop, func() { _, _ = Uninstall(o.Root, false) })
 		_, err := Uninstall(o.Root, false)
 		require.NoError(t, err)
-		require.Equal(t, before, snapshot(t, o.Root, true), "stopped at %d", stop)
+		require.Equal(t, before, undotest.Snapshot(t, o.Root, true), "stopped at %d", stop)
 	}
 }
 

@@ -2,13 +2,11 @@ package install
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
+
+	"github.com/shoal-p2p/shoal/internal/undo"
 )
 
 // version is that of a containerd, as far as it matters here.
@@ -31,32 +29,17 @@ func parseVersion(s string) (version, error) {
 	return version{}, fmt.Errorf("containerd version %q is not known: 1.5 and later have hosts.toml", s)
 }
 
-// findVersion asks the containerd below root for its version.
-func findVersion(ctx context.Context, o Options) (version, error) {
+// findVersion asks the containerd of the machine for its version.
+func findVersion(ctx context.Context, t *undo.Tree, o Options) (version, error) {
 	if o.Version != "" {
 		return parseVersion(o.Version)
 	}
-	binaries := []string{o.Binary}
-	if o.Binary == "" {
-		for _, dir := range []string{"/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin", "/opt/bin"} {
-			binaries = append(binaries, filepath.Join(o.Root, dir, "containerd"))
-		}
-		if o.Root == "/" {
-			binaries[0] = "containerd"
-		}
-	}
-	var err error
-	for _, b := range binaries {
-		if b == "" {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-		out, e := exec.CommandContext(ctx, b, "--version").Output() //nolint:gosec // the operator's
-		cancel()
-		if fields := strings.Fields(string(out)); e == nil && len(fields) >= 3 { // containerd MODULE VERSION COMMIT
+	out, err := t.Output(ctx, "containerd", o.Binary, "--version")
+	if err == nil {
+		if fields := strings.Fields(out); len(fields) >= 3 { // containerd MODULE VERSION COMMIT
 			return parseVersion(fields[2])
 		}
-		err = errors.Join(err, e)
+		err = fmt.Errorf("it says %q", out)
 	}
-	return version{}, fmt.Errorf("no containerd below %s tells its version: name it with --containerd, or its version with --containerd-version (%w)", o.Root, err)
+	return version{}, fmt.Errorf("no containerd below %s tells its version: name it with --containerd, or its version with --containerd-version (%w)", t.Root(), err)
 }
