@@ -120,7 +120,11 @@ func (t *task) wrong(ctx context.Context) bool {
 	t.n.cfg.Metrics.PiecesRejected.WithLabelValues("blob_digest").Add(float64(t.layout.Count()))
 	err := oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeDigestInvalid,
 		"the upstream sent wrong bytes for blob %s: they have another digest; nothing was kept, check the upstream registry's storage", t.dgst)
-	if t.resumed { // clients or others may have them already
+	switch {
+	case piece.IsFile(t.dgst):
+		err = oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeDigestInvalid,
+			"%s: its bytes at the source are others now than when the swarm read them; nothing was kept, try again", t.dgst)
+	case t.resumed: // clients or others may have them already
 		err = oci.Errorf(oci.SideStore, http.StatusBadGateway, oci.CodeDigestInvalid,
 			"the store was left with wrong bytes for blob %s, or the upstream sent them; nothing was kept, try again", t.dgst)
 	}

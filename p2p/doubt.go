@@ -28,9 +28,10 @@ type claim struct {
 }
 
 // sharing reports whether the task takes part in that. A store that does not
-// write could not keep from clients what is in doubt. Callers hold n.mu.
+// write could not keep from clients what is in doubt, and a file has no digest that
+// could end it. Callers hold n.mu.
 func (t *task) sharing() bool {
-	return t.n.cfg.Supernode != "" && t.n.super == nil && t.n.cfg.Store.Writes() && !t.betrayed
+	return !piece.IsFile(t.dgst) && t.n.cfg.Supernode != "" && t.n.super == nil && t.n.cfg.Store.Writes() && !t.betrayed
 }
 
 // doubt takes a piece of unknown digest into memory. Callers hold n.mu.

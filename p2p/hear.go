@@ -245,7 +245,7 @@ func (n *Node) hearSums(d *wire.Sums) {
 		return
 	}
 	sums, width := d.GetSums(), t.chain.Width()
-	for i := int(d.GetFirst()); len(sums) >= width && i < t.layout.Count()-1; i++ {
+	for i := int(d.GetFirst()); len(sums) >= width && i < t.chain.Named(); i++ {
 		if !t.prove(i, piece.Sum(sums[:width])) { // of other bytes than it had before
 			t.superFailed = true
 		}

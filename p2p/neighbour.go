@@ -254,7 +254,7 @@ func (n *Node) free() bool { return !n.cfg.Seed && n.picker.Free() }
 func (nb *neighbour) sumsFrom(t *task, told int) []*wire.Frame {
 	const most = 1024
 	var frames []*wire.Frame
-	due := func() bool { return told < t.layout.Count()-1 && t.proven.Test(uint(told)) }
+	due := func() bool { return told < t.chain.Named() && t.proven.Test(uint(told)) }
 	for due() {
 		s := &wire.Sums{Blob: t.id, First: uint32(told)}
 		for n := 0; n < most && due(); n++ {

@@ -82,7 +82,7 @@ func (n *Node) hearAgent(nb *neighbour, f *wire.Frame) {
 	case *wire.Frame_Join:
 		dgst := digest.Digest(k.Join.GetBlob())
 		o := k.Join.GetOrigin()
-		src := n.cfg.SourceFor(Origin{Registry: o.GetRegistry(), Repository: o.GetRepository(), Authorization: o.GetAuthorization()}, dgst)
+		src := n.cfg.SourceFor(Origin{Registry: o.GetRegistry(), Repository: o.GetRepository(), Authorization: o.GetAuthorization(), File: o.GetFile()}, dgst)
 		n.spawn(func() { n.admit(nb, dgst, src) })
 	}
 }
@@ -198,7 +198,7 @@ func (n *Node) join(t *task) {
 	o := t.sources[len(t.sources)-1].Origin()
 	n.super.say(&wire.Frame{Kind: &wire.Frame_Join{Join: &wire.Join{
 		Blob:   t.id,
-		Origin: &wire.Origin{Registry: o.Registry, Repository: o.Repository, Authorization: o.Authorization},
+		Origin: &wire.Origin{Registry: o.Registry, Repository: o.Repository, Authorization: o.Authorization, File: o.File},
 	}}})
 }
 

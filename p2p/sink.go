@@ -162,7 +162,7 @@ const readBackEvery = 50 * time.Millisecond
 
 // finish commits the blob: all its pieces are right, and so is the whole.
 func (t *task) finish(ctx context.Context) {
-	if t.layout.Size == 0 && t.dgst != t.dgst.Algorithm().FromBytes(nil) {
+	if t.layout.Size == 0 && !piece.IsFile(t.dgst) && t.dgst != t.dgst.Algorithm().FromBytes(nil) {
 		t.wrong(ctx)
 		return
 	}

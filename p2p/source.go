@@ -20,17 +20,25 @@ type Source interface {
 	Origin() Origin
 }
 
-// Origin names a blob's place in an upstream registry.
+// Origin names a blob's place in an upstream registry, or a file's anywhere.
 type Origin struct {
 	Registry   string // host[:port] as the client named it, e.g. "docker.io"
 	Repository string // e.g. "library/alpine"
 	// Authorization is the client's Authorization header; "" if it sent none.
 	// It is never logged or written to disk.
 	Authorization string
+	// File is how a file is asked for, "" for a blob. The node only passes it
+	// on. It may hold credentials too.
+	File string
 }
 
 // String leaves the credentials out.
-func (o Origin) String() string { return o.Registry + "/" + o.Repository }
+func (o Origin) String() string {
+	if o.File != "" {
+		return "a file"
+	}
+	return o.Registry + "/" + o.Repository
+}
 
 // GoString leaves the credentials out.
 func (o Origin) GoString() string { return o.String() }

@@ -85,7 +85,7 @@ func (t *task) setLayout(l piece.Layout) {
 	t.proven, t.held = piece.NewBitfield(n), piece.NewBitfield(n)
 	t.unchecked, t.doubtful = piece.NewBitfield(n), piece.NewBitfield(n)
 	t.claims = map[int]claim{}
-	if n > 0 {
+	if t.chain.Named() < n {
 		t.prove(n-1, t.chain.Last())
 	}
 	t.n.picker.AddBlob(t.id, n)

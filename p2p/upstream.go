@@ -260,7 +260,7 @@ func (t *task) readPiece(ctx context.Context, u *upstreamBody, i int) (ok bool, 
 	case link == nil:
 	case link.Sum() == want:
 		e = checked
-	case i < t.layout.Count()-1: // at the last, the sink tells what is wrong
+	case i < t.chain.Named(): // at the last of a blob, the sink tells what is wrong
 		b.release()
 		t.n.cfg.Metrics.PiecesRejected.WithLabelValues("digest").Inc()
 		return false, oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeDigestInvalid,

@@ -13,12 +13,14 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/shoal-p2p/shoal/p2p/piece"
 )
 
-// BlobPath is where a committed blob lies below root. A digest that is no
-// digest gets errdefs.ErrInvalidArgument.
+// BlobPath is where a committed blob, or file, lies below root. What is neither
+// a digest nor the ID of a file gets errdefs.ErrInvalidArgument.
 func BlobPath(root string, dgst digest.Digest) (string, error) {
-	if err := dgst.Validate(); err != nil {
+	if err := piece.ValidateID(dgst); err != nil {
 		return "", fmt.Errorf("store: blob %q: %w: %w", dgst, err, errdefs.ErrInvalidArgument)
 	}
 	return filepath.Join(root, "blobs", dgst.Algorithm().String(), dgst.Encoded()), nil
@@ -83,7 +85,7 @@ func Walk(ctx context.Context, root string, fn func(dgst digest.Digest, info fs.
 	}
 	for _, a := range algorithms {
 		alg := digest.Algorithm(a.Name())
-		if !alg.Available() {
+		if !a.IsDir() || alg != piece.File && !alg.Available() {
 			continue
 		}
 		blobs, err := readDir(filepath.Join(root, "blobs", a.Name()))
@@ -95,7 +97,7 @@ func Walk(ctx context.Context, root string, fn func(dgst digest.Digest, info fs.
 				return err
 			}
 			dgst := digest.NewDigestFromEncoded(alg, b.Name())
-			if dgst.Validate() != nil || !b.Type().IsRegular() {
+			if piece.ValidateID(dgst) != nil || !b.Type().IsRegular() {
 				continue
 			}
 			info, err := b.Info()

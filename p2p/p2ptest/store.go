@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/p2p/piece"
 )
 
 // Store keeps blobs in memory.
@@ -106,7 +107,7 @@ func (blob) Close() error { return nil }
 
 // Open implements p2p.Store.
 func (s *Store) Open(_ context.Context, dgst digest.Digest) (p2p.Blob, error) {
-	if err := dgst.Validate(); err != nil {
+	if err := piece.ValidateID(dgst); err != nil {
 		return nil, fmt.Errorf("store: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	s.mu.Lock()
@@ -139,7 +140,7 @@ func (s *Store) Writes() bool { return !s.LooksOn }
 
 // Ingest implements p2p.Store.
 func (s *Store) Ingest(_ context.Context, dgst digest.Digest, size int64) (p2p.Ingest, error) {
-	if err := dgst.Validate(); err != nil {
+	if err := piece.ValidateID(dgst); err != nil {
 		return nil, fmt.Errorf("store: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	s.mu.Lock()

@@ -18,6 +18,9 @@ import (
 // That is sound, whoever named the Sums: the chain begins at the hash's fixed
 // start and ends at the digest, as the Merkle–Damgård construction of SHA-2 has
 // it (FIPS 180-4, section 6).
+//
+// The chain of a file is open: no digest is known beforehand, so the Sum of its
+// last piece must be named like the others, and whoever names them is trusted.
 type Sum string
 
 // Chain is the Sums of one blob.
@@ -26,21 +29,33 @@ type Chain struct {
 	dgst   digest.Digest
 }
 
-// NewChain returns the chain of a blob. The digest must be valid, of SHA-256,
-// SHA-384 or SHA-512.
+// NewChain returns the chain of a blob, whose digest must be valid and of SHA-256,
+// SHA-384 or SHA-512, or the open one of a file.
 func NewChain(dgst digest.Digest, l Layout) Chain { return Chain{layout: l, dgst: dgst} }
 
 // Layout is how the blob is cut.
 func (c Chain) Layout() Layout { return c.layout }
 
-// Width is the length in bytes of each Sum but the last.
+// Named is how many Sums somebody must name: all, but for the last one of a blob.
+func (c Chain) Named() int {
+	n := c.layout.Count()
+	if IsFile(c.dgst) {
+		return n
+	}
+	return max(0, n-1)
+}
+
+// Width is the length in bytes of each Sum that is named.
 func (c Chain) Width() int {
-	h := c.dgst.Algorithm().Hash()
+	h := newHash(c.dgst)
 	return len(marshal(h)) - magic - h.BlockSize() - lengthSize
 }
 
-// Last is the Sum of the last piece.
+// Last is the Sum of a blob's last piece; "" for a file.
 func (c Chain) Last() Sum {
+	if IsFile(c.dgst) {
+		return ""
+	}
 	raw, err := hex.DecodeString(c.dgst.Encoded())
 	if err != nil {
 		panic(fmt.Sprintf("piece: digest %q was not checked", c.dgst))
@@ -65,7 +80,7 @@ type Link struct {
 // Begin hashes piece i after the Sum of the piece before, which for the first is
 // not used.
 func (c Chain) Begin(i int, before Sum) *Link {
-	h := c.dgst.Algorithm().Hash()
+	h := newHash(c.dgst)
 	if i > 0 {
 		resume(h, before, c.layout.Offset(i))
 	}

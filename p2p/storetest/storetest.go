@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/p2p/piece"
 )
 
 // Fixture is a store under test. It may hold other blobs than the test's.
@@ -49,6 +50,7 @@ func Run(t *testing.T, newStore func(t *testing.T) Fixture) {
 	run("SecondIngestIsUnavailable", testSecondIngest)
 	run("TruncateStartsAgain", testTruncate)
 	run("CloseTwiceIsHarmless", testCloseTwice)
+	run("FilesAreHeldLikeBlobsOrNotAtAll", testFile)
 	if newStore(t).Store.Writes() {
 		runWriting(t, newStore, run)
 	} else {
@@ -127,8 +129,33 @@ func testNotFound(t *testing.T, f Fixture) {
 	require.ErrorContains(t, err, dgst.String())
 }
 
+func testFile(t *testing.T, f Fixture) {
+	_, data := Blob(digest.SHA256, 3<<20+17)
+	id := piece.FileID("https://files.example/a", "an ETag")
+	_, err := f.Store.Open(context20s(t), id)
+	require.True(t, errdefs.IsNotFound(err), "got %v", err)
+	in, err := f.Store.Ingest(context20s(t), id, int64(len(data)))
+	if errdefs.IsNotImplemented(err) {
+		return
+	}
+	require.NoError(t, err)
+	write(t, in, data)
+	if err := in.Commit(context20s(t)); !f.Store.Writes() {
+		require.True(t, errdefs.IsUnavailable(err), "got %v", err)
+		return
+	}
+	require.NoError(t, in.Close())
+	requireBytes(t, open(t, f.Store, id), data)
+	found := map[digest.Digest]int64{}
+	require.NoError(t, f.Store.Walk(context20s(t), func(id digest.Digest, size int64) error {
+		found[id] = size
+		return nil
+	}))
+	require.EqualValues(t, len(data), found[id])
+}
+
 func testBadDigest(t *testing.T, f Fixture) {
-	for _, dgst := range []digest.Digest{"", "sha256", "sha256:", "sha256:../../../etc/passwd", "sha256:AB", "md5:d41d8cd98f00b204e9800998ecf8427e"} {
+	for _, dgst := range []digest.Digest{"", "sha256", "sha256:", "sha256:../../../etc/passwd", "sha256:AB", "md5:d41d8cd98f00b204e9800998ecf8427e", "file:../../../etc/passwd"} {
 		_, err := f.Store.Open(context20s(t), dgst)
 		require.Error(t, err, "Open(%q)", dgst)
 		_, err = f.Store.Ingest(context20s(t), dgst, 1)

@@ -37,14 +37,14 @@ const NodeHeader = "Shoal-Node"
 // PiecePath is where a node serves piece i of a blob.
 func PiecePath(blob string, i int) string { return fmt.Sprintf("/v1/pieces/%s/%d", blob, i) }
 
-var errBlob = errors.New("wire: not a blob digest")
+var errBlob = errors.New("wire: neither the digest of a blob nor the ID of a file")
 
-// CheckBlob reports whether s is a digest that names a blob.
+// CheckBlob reports whether s names a blob or a file.
 func CheckBlob(s string) error {
 	if len(s) > 2*maxID+16 {
 		return errBlob
 	}
-	if digest.Digest(s).Validate() != nil {
+	if piece.ValidateID(digest.Digest(s)) != nil {
 		return errBlob
 	}
 	return nil
@@ -87,7 +87,7 @@ func checkFrame(f *Frame) error {
 		return CheckBlob(k.Leave.GetBlob())
 	case *Frame_Join:
 		o := k.Join.GetOrigin()
-		if len(o.GetRegistry()) > maxString || len(o.GetRepository()) > maxString || len(o.GetAuthorization()) > maxSecret {
+		if len(o.GetRegistry()) > maxString || len(o.GetRepository()) > maxString || len(o.GetAuthorization()) > maxSecret || len(o.GetFile()) > maxSecret {
 			return errors.New("wire: origin is too long")
 		}
 		return CheckBlob(k.Join.GetBlob())

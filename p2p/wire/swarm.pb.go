@@ -726,12 +726,14 @@ func (x *Leave) GetBlob() string {
 	return ""
 }
 
-// Origin is a blob's place in an upstream registry.
+// Origin is a blob's place in an upstream registry, or a file's anywhere.
 type Origin struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Registry      string                 `protobuf:"bytes,1,opt,name=registry,proto3" json:"registry,omitempty"`
 	Repository    string                 `protobuf:"bytes,2,opt,name=repository,proto3" json:"repository,omitempty"`
 	Authorization string                 `protobuf:"bytes,3,opt,name=authorization,proto3" json:"authorization,omitempty"`
+	// How a file is asked for, as package files has it. It may hold credentials.
+	File          string `protobuf:"bytes,4,opt,name=file,proto3" json:"file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -783,6 +785,13 @@ func (x *Origin) GetRepository() string {
 func (x *Origin) GetAuthorization() string {
 	if x != nil {
 		return x.Authorization
+	}
+	return ""
+}
+
+func (x *Origin) GetFile() string {
+	if x != nil {
+		return x.File
 	}
 	return ""
 }
@@ -1026,8 +1035,8 @@ func (x *Task) GetEntry() bool {
 }
 
 // Sums check consecutive pieces. Each is the state of the blob's own hash after
-// its piece: 32 bytes for SHA-256, 64 for SHA-384 and SHA-512. The last piece has
-// none: it ends in the blob's digest.
+// its piece: 32 bytes for SHA-256, 64 for SHA-384 and SHA-512. The last piece of a
+// blob has none: it ends in the blob's digest. That of a file has its SHA-256.
 type Sums struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Blob          string                 `protobuf:"bytes,1,opt,name=blob,proto3" json:"blob,omitempty"`
@@ -1270,13 +1279,14 @@ const file_swarm_proto_rawDesc = "" +
 	"\vREASON_HAVE\x10\x01\x12\x0f\n" +
 	"\vREASON_BUSY\x10\x02\"\x1b\n" +
 	"\x05Leave\x12\x12\n" +
-	"\x04blob\x18\x01 \x01(\tR\x04blob\"j\n" +
+	"\x04blob\x18\x01 \x01(\tR\x04blob\"~\n" +
 	"\x06Origin\x12\x1a\n" +
 	"\bregistry\x18\x01 \x01(\tR\bregistry\x12\x1e\n" +
 	"\n" +
 	"repository\x18\x02 \x01(\tR\n" +
 	"repository\x12$\n" +
-	"\rauthorization\x18\x03 \x01(\tR\rauthorization\"H\n" +
+	"\rauthorization\x18\x03 \x01(\tR\rauthorization\x12\x12\n" +
+	"\x04file\x18\x04 \x01(\tR\x04file\"H\n" +
 	"\x04Join\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\tR\x04blob\x12,\n" +
 	"\x06origin\x18\x02 \x01(\v2\x14.shoal.p2p.v1.OriginR\x06origin\"\x85\x01\n" +

@@ -15,6 +15,7 @@ import (
 
 	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/p2p/piece"
 )
 
 // ingest looks on while containerd receives one blob.
@@ -34,6 +35,9 @@ type ingest struct {
 
 // Ingest looks on while containerd receives a blob; see [p2p.Store].
 func (s *Store) Ingest(ctx context.Context, dgst digest.Digest, size int64) (p2p.Ingest, error) {
+	if piece.IsFile(dgst) {
+		return nil, fmt.Errorf("store: containerd takes no files by ID: %w", errdefs.ErrNotImplemented)
+	}
 	if size < 0 {
 		return nil, fmt.Errorf("store: blob %s: size %d: %w", dgst, size, errdefs.ErrInvalidArgument)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/shoal-p2p/shoal/agent"
 	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/p2p/piece"
 )
 
 // Defaults of [Config].
@@ -126,6 +127,9 @@ func (s *Store) Writes() bool { return false }
 // Open returns a blob that containerd has, in whatever namespace; see
 // [p2p.Store].
 func (s *Store) Open(ctx context.Context, dgst digest.Digest) (p2p.Blob, error) {
+	if piece.IsFile(dgst) {
+		return nil, s.explain("file "+dgst.String(), errdefs.ErrNotFound)
+	}
 	b, err := contentdir.Open(s.cfg.ContentPath, dgst)
 	switch {
 	case err == nil:

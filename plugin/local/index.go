@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/shoal-p2p/shoal/internal/contentdir"
+	"github.com/shoal-p2p/shoal/p2p/piece"
 )
 
 // staleIngest is how long an ingest that nobody goes on with is kept.
@@ -90,7 +92,7 @@ func (s *Store) scan(ctx context.Context) error {
 			if err := os.RemoveAll(in.Dir); err != nil {
 				log.G(ctx).WithError(err).Warn("store: a stale ingest cannot be removed")
 			}
-		case in.Data != nil && dgst.Validate() == nil && s.index.entries[dgst] == nil:
+		case in.Data != nil && piece.ValidateID(dgst) == nil && s.index.entries[dgst] == nil:
 			s.index.set(dgst, &entry{size: info.Size(), used: info.ModTime(), partial: true})
 		}
 	}
@@ -240,10 +242,25 @@ func (s *Store) remove(ctx context.Context, dgst digest.Digest, partial bool) er
 	if partial {
 		return os.RemoveAll(contentdir.IngestPath(s.dir, refPrefix+dgst.String()))
 	}
-	if err := s.content.Delete(ctx, dgst); err != nil && !errdefs.IsNotFound(err) {
+	if err := s.delete(ctx, dgst); err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}
 	return s.labels.Set(dgst, nil)
+}
+
+// delete removes a blob, or a file, of which containerd's store knows nothing.
+func (s *Store) delete(ctx context.Context, dgst digest.Digest) error {
+	if !piece.IsFile(dgst) {
+		return s.content.Delete(ctx, dgst)
+	}
+	path, err := contentdir.BlobPath(s.dir, dgst)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // accessed is when a blob was last used.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/p2p/piece"
 )
 
 const refPrefix = "shoal-"
@@ -65,8 +66,11 @@ func (s *Store) Ingest(ctx context.Context, dgst digest.Digest, size int64) (p2p
 }
 
 func (i *ingest) open(ctx context.Context) (err error) {
-	i.lock, err = i.s.content.Writer(ctx, content.WithRef(refPrefix+i.dgst.String()),
-		content.WithDescriptor(ocispec.Descriptor{Digest: i.dgst, Size: i.size}))
+	desc := ocispec.Descriptor{Size: i.size}
+	if !piece.IsFile(i.dgst) {
+		desc.Digest = i.dgst
+	}
+	i.lock, err = i.s.content.Writer(ctx, content.WithRef(refPrefix+i.dgst.String()), content.WithDescriptor(desc))
 	if err != nil {
 		return err
 	}

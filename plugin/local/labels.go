@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/shoal-p2p/shoal/p2p/piece"
 )
 
 // labels keeps each blob's labels in a small JSON file, for users of
@@ -20,7 +22,7 @@ type labels struct {
 }
 
 func (l *labels) path(dgst digest.Digest) (string, error) {
-	if err := dgst.Validate(); err != nil {
+	if err := piece.ValidateID(dgst); err != nil {
 		return "", err
 	}
 	return filepath.Join(l.dir, dgst.Algorithm().String(), dgst.Encoded()), nil
