@@ -17,8 +17,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
-	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/internal/registrytest"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 )
 
 // of chooses requests for a blob.

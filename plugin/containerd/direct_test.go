@@ -25,11 +25,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-p2p/shoal/internal/containerdtest"
-	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/internal/metrics"
 	"github.com/shoal-p2p/shoal/internal/registrytest"
 	"github.com/shoal-p2p/shoal/mirror"
 	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 	"github.com/shoal-p2p/shoal/resolver"
 )
 

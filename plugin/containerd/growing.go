@@ -10,7 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/shoal-p2p/shoal/internal/contentdir"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 )
 
 // lookEvery bounds how often the ingest directory is listed.

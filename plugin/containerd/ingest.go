@@ -13,9 +13,9 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p"
 	"github.com/shoal-p2p/shoal/p2p/piece"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 )
 
 // ingest looks on while containerd receives one blob.

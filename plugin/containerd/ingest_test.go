@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-p2p/shoal/internal/containerdtest"
-	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p/storetest"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 )
 
 // TestLooksOnWhileContainerdPulls pulls with ctr from a registry that stops in

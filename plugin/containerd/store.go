@@ -16,9 +16,9 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/shoal-p2p/shoal/agent"
-	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p"
 	"github.com/shoal-p2p/shoal/p2p/piece"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 )
 
 // Defaults of [Config].

@@ -22,7 +22,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/shoal-p2p/shoal/internal/contentdir"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 )
 
 // TrialOptions says how [Store.Try] finds its way.

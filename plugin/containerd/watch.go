@@ -7,8 +7,8 @@ import (
 
 	"github.com/containerd/log"
 
-	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 )
 
 const (

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-p2p/shoal/internal/containerdtest"
-	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p/storetest"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 )
 
 // watching has a store watched until the test ends. told gets a value

@@ -12,8 +12,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
 
-	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p/storetest"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 )
 
 // age says that a blob was last used so long ago.

@@ -16,8 +16,8 @@ import (
 	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p/piece"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 )
 
 // staleIngest is how long an ingest that nobody goes on with is kept.

@@ -15,9 +15,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p"
 	"github.com/shoal-p2p/shoal/p2p/piece"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 )
 
 const refPrefix = "shoal-"

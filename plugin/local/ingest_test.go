@@ -16,8 +16,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
 
-	"github.com/shoal-p2p/shoal/internal/contentdir"
 	"github.com/shoal-p2p/shoal/p2p/storetest"
+	"github.com/shoal-p2p/shoal/plugin/contentdir"
 )
 
 // keep puts a blob into the store.

@@ -1,7 +1,7 @@
 // Package contentdir reads the directory in which containerd's local content
 // store keeps its bytes, be it our own or that of a running containerd.
 //
-//	blobs/<algorithm>/<hex>   a committed blob
+//	blobs/<algorithm>/<hex>   a committed blob; in our own also a file, with the algorithm "file"
 //	ingest/<hash>/data        the bytes of a blob that is being received
 //	ingest/<hash>/ref         the reference it is received under
 //
