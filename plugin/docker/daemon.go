@@ -16,9 +16,10 @@ import (
 	"github.com/shoal-p2p/shoal/internal/undo"
 )
 
-// Daemon is what a running dockerd says of itself.
+// Daemon is how a dockerd pulls, as it says itself or as its daemon.json does.
 type Daemon struct {
-	// Version is that of dockerd, API that of its interface, such as 1.41.
+	// Version is that of dockerd, API that of its interface, such as 1.41; a
+	// file does not say.
 	Version, API string
 	// Mirrors are those for Docker Hub, in its order.
 	Mirrors []string
@@ -64,6 +65,28 @@ func Ask(ctx context.Context, socket string) (*Daemon, error) {
 		Version: info.ServerVersion, API: resp.Header.Get("Api-Version"), Mirrors: info.RegistryConfig.Mirrors,
 		HTTPProxy: info.HTTPProxy, HTTPSProxy: info.HTTPSProxy, NoProxy: info.NoProxy,
 	}, nil
+}
+
+// ReadConfig reads a daemon.json.
+func ReadConfig(text []byte) (*Daemon, error) {
+	d, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	var says Daemon
+	if _, says.Mirrors, err = d.strings(mirrorsKey); err != nil {
+		return nil, err
+	}
+	proxies, err := d.object(proxiesKey)
+	if err != nil || proxies == nil {
+		return &says, err
+	}
+	for i, to := range []*string{&says.HTTPProxy, &says.HTTPSProxy, &says.NoProxy} {
+		if *to, err = d.textOf(proxies, proxyKeys[i]); err != nil {
+			return nil, err
+		}
+	}
+	return &says, nil
 }
 
 // knowsProxies reports whether the dockerd of the machine knows "proxies" in

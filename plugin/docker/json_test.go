@@ -20,6 +20,26 @@ func indented(t *testing.T, tree map[string]any) string {
 	return string(text)
 }
 
+func TestReadConfig(t *testing.T) {
+	text := "\xef\xbb\xbf" + `{"registry-mirrors": ["a", "b"], "proxies": {"no-proxy": "n", "https-proxy": "s", "http-proxy": "h"}, "debug": true}`
+	d, err := ReadConfig([]byte(text))
+	require.NoError(t, err)
+	require.Equal(t, &Daemon{Mirrors: []string{"a", "b"}, HTTPProxy: "h", HTTPSProxy: "s", NoProxy: "n"}, d)
+	d, err = ReadConfig(nil)
+	require.NoError(t, err)
+	require.Equal(t, &Daemon{}, d)
+	for text, want := range map[string]string{
+		"{\n\"proxies\": []}":                        "\"proxies\" is not an object in braces, line 2",
+		"{\"proxies\": {\n\"http-proxy\": 1}}":       "\"http-proxy\" is not a string, line 2",
+		"{\"registry-mirrors\": [\"a\",\nfalse]}":    "\"registry-mirrors\" is not a list of strings, line 1",
+		"{\"proxies\": {}, \n\"proxies\": {}}":       "\"proxies\" stands there twice, on lines 1 and 2",
+		"{\"a\": {}, \n\"b\": \n{\"c\": [1, 2\n3]}}": "it is not valid JSON, line 4",
+	} {
+		_, err := ReadConfig([]byte(text))
+		require.ErrorContains(t, err, want)
+	}
+}
+
 // FuzzDaemonJSON edits any file, and takes that back from what a program made of
 // it.
 func FuzzDaemonJSON(f *testing.F) {

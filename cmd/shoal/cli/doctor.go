@@ -16,6 +16,7 @@ import (
 	"github.com/shoal-p2p/shoal/cmd/shoal/doctor"
 	"github.com/shoal-p2p/shoal/internal/config"
 	"github.com/shoal-p2p/shoal/internal/version"
+	"github.com/shoal-p2p/shoal/plugin/docker"
 )
 
 // Exit codes of doctor.
@@ -79,8 +80,8 @@ failed, 1 if one did, 2 if doctor was called wrongly.`,
 	flags.DurationVar(&o.Patience, "check-timeout", 5*time.Second, "how long each other check may take")
 	flags.StringVar(&o.ContainerdConfig, "containerd-config", "", "containerd's configuration `file`; the one that it runs with if empty")
 	flags.StringArrayVar(&o.HostsDirs, "hosts-dir", nil, "`folder` with hosts.toml files, as given to ctr or nerdctl; containerd's config_path if there is none (repeatable)")
-	flags.StringVar(&o.DockerConfig, "docker-config", "/etc/docker/daemon.json", "Docker's configuration `file`")
-	flags.StringVar(&o.DockerSocket, "docker-socket", "/var/run/docker.sock", "`socket` at which Docker listens where it runs")
+	flags.StringVar(&o.DockerConfig, "docker-config", docker.DefaultConfig, "dockerd's configuration `file`")
+	flags.StringVar(&o.DockerSocket, "docker-socket", docker.DefaultSocket, "`socket` at which dockerd listens where it runs")
 	flags.StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
 }

@@ -45,7 +45,7 @@ func TestDoctorEndsWithACodeForEachCase(t *testing.T) {
 	require.NoError(t, json.NewDecoder(strings.NewReader(out)).Decode(&all))
 	require.Equal(t, "agent", all[0].Name)
 	require.Equal(t, doctor.Failure, all[0].Status)
-	require.Len(t, all, 12)
+	require.Len(t, all, 13)
 
 	broken := filepath.Join(t.TempDir(), "shoal.yaml")
 	require.NoError(t, os.WriteFile(broken, []byte("mirror: {listn: x}\n"), 0o600))

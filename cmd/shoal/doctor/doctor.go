@@ -25,7 +25,8 @@ type Options struct {
 	// HostsDirs are folders with hosts.toml files, for who tells ctr or nerdctl
 	// of them; none means those of containerd's configuration.
 	HostsDirs []string
-	// DockerConfig is Docker's daemon.json; DockerSocket tells that it runs.
+	// DockerConfig is Docker's daemon.json; at DockerSocket a running one is
+	// asked.
 	DockerConfig, DockerSocket string
 	// Image is pulled as a probe; "" means none.
 	Image string
@@ -44,6 +45,7 @@ type node struct {
 	store     *containerd.Store // nil without a containerd
 	daemon    containerd.Description
 	reading   *install.Reading
+	docker    *dockerd
 	// pullsWithContainerd is whether a probe does: not with a containerd that has
 	// nothing to do with the agent.
 	pullsWithContainerd bool
@@ -63,6 +65,7 @@ const (
 	namePeers      = "peer port"
 	nameDisk       = "disk"
 	nameDocker     = "Docker"
+	nameProxy      = "Docker's proxy"
 	nameProbe      = "probe"
 
 	widest = len(nameLayers)
@@ -86,6 +89,7 @@ var checks = []check{
 	{namePeers, []string{nameAgent, nameSupernode}, (*node).checkPeers},
 	{nameDisk, nil, (*node).checkDisk},
 	{nameDocker, nil, (*node).checkDocker},
+	{nameProxy, nil, (*node).checkDockerProxy},
 	{nameProbe, []string{nameAgent, nameContainerd, nameContent, nameHosts}, (*node).checkProbe},
 }
 

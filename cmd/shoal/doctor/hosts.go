@@ -10,6 +10,7 @@ import (
 
 	"github.com/shoal-p2p/shoal/plugin/containerd"
 	"github.com/shoal-p2p/shoal/plugin/containerd/install"
+	"github.com/shoal-p2p/shoal/plugin/docker"
 )
 
 // checkHosts reads containerd's configuration as that containerd does.
@@ -70,7 +71,7 @@ func (n *node) hosts(r *install.Reading) (named, others []install.Hosts, err err
 type mirrorOf struct {
 	listen string
 	local  []string // addresses of this machine
-	config string   // containerd's configuration file
+	config string   // the runtime's configuration file
 }
 
 func (m mirrorOf) is(url string) bool {
@@ -127,15 +128,30 @@ func (m mirrorOf) route(h install.Hosts) route {
 
 // install is the command that makes containerd use the mirror.
 func (m mirrorOf) install(registry string) string {
-	command := "shoal install containerd"
+	command := "containerd"
 	if registry != "" && registry != everywhere {
 		command += " --registry " + registry
 	}
-	if m.listen != defaultOf("mirror.listen") {
-		command += " --mirror " + m.url()
-	}
+	command = m.command(command)
 	if m.config != "" && m.config != containerd.DefaultConfig && !strings.Contains(m.config, "/rancher/") { // k3s and RKE2 are found
 		command += " --containerd-config " + m.config
+	}
+	return command
+}
+
+// installDocker is the command that makes dockerd use the mirror.
+func (m mirrorOf) installDocker(more string) string {
+	command := m.command("docker" + more)
+	if m.config != docker.DefaultConfig {
+		command += " --docker-config " + m.config
+	}
+	return command
+}
+
+func (m mirrorOf) command(args string) string {
+	command := "shoal install " + args
+	if m.listen != defaultOf("mirror.listen") {
+		command += " --mirror " + m.url()
 	}
 	return command
 }

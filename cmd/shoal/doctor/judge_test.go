@@ -17,6 +17,7 @@ import (
 	"github.com/shoal-p2p/shoal/p2p"
 	"github.com/shoal-p2p/shoal/plugin/containerd"
 	"github.com/shoal-p2p/shoal/plugin/containerd/install"
+	"github.com/shoal-p2p/shoal/plugin/docker"
 )
 
 // is requires a status, and words in what is said or to be done.
@@ -168,15 +169,37 @@ func TestADirectoryThatIsToBeMadeIsMeasured(t *testing.T) {
 }
 
 func TestDocker(t *testing.T) {
-	judge := func(runs bool, text string) answer {
-		return judgeDocker(runs, text != "", []byte(text), "/etc/docker/daemon.json", "127.0.0.1:65001")
+	const file = "/etc/docker/daemon.json"
+	m := mirrorOf{listen: "127.0.0.1:65001", config: file}
+	mirrors := func(m ...string) *docker.Daemon { return &docker.Daemon{Mirrors: m} }
+	judge := func(says, reads *docker.Daemon, silent, broken error) answer {
+		return judgeDocker(&dockerd{file: file, says: says, reads: reads, silent: silent, broken: broken}, m)
 	}
-	is(t, judge(false, ""), Skipped)
-	is(t, judge(true, ""), Warning, "Docker Hub alone", `"registry-mirrors": ["http://127.0.0.1:65001"]`, "systemctl restart docker")
-	is(t, judge(false, `{"registry-mirrors": ["http://127.0.0.1:65001/"]}`), OK, "any other registry bypass Shoal")
-	is(t, judge(true, `{"registry-mirrors": ["https://mirror.example"]}`), Warning, "does not name the mirror")
-	is(t, judge(true, `{"registry-mirrors": ["https://mirror.example", "http://localhost:65001"]}`), Warning, "behind https://mirror.example")
-	is(t, judge(true, `{`), Warning, "cannot be read")
+	const ours, other = "http://127.0.0.1:65001/", "https://mirror.example"
+	is(t, judge(nil, nil, fs.ErrNotExist, nil), Skipped)
+	is(t, judge(mirrors(), nil, nil, nil), Warning, "Docker Hub bypass Shoal", "shoal install docker\n", "systemctl reload docker")
+	is(t, judge(mirrors(ours), nil, nil, nil), OK, "dockerd names the mirror", "Docker Hub alone")
+	is(t, judge(mirrors(ours), mirrors(other), nil, nil), OK) // what runs counts
+	is(t, judge(mirrors(other), mirrors(ours, other), nil, nil), Warning, "has not read it", "systemctl reload docker")
+	is(t, judge(mirrors(other, "http://localhost:65001"), nil, nil, nil), Warning, "behind https://mirror.example", "shoal install docker")
+	is(t, judge(nil, mirrors(ours), fs.ErrNotExist, nil), OK, file+" names the mirror")
+	is(t, judge(nil, mirrors(other), fs.ErrNotExist, nil), Warning, file+" does not name the mirror")
+	is(t, judge(nil, nil, syscall.ECONNREFUSED, nil), Warning, "nothing listens there", "does not name")
+	is(t, judge(nil, nil, fs.ErrNotExist, errors.New("it is not valid JSON, line 3")), Warning, "line 3", "correct it")
+	m = mirrorOf{listen: ":7000", config: "/opt/docker.json"}
+	is(t, judge(mirrors(), nil, nil, nil), Warning, "shoal install docker --mirror http://127.0.0.1:7000 --docker-config /opt/docker.json")
+}
+
+func TestDockersProxy(t *testing.T) {
+	m := mirrorOf{listen: "127.0.0.1:65001", config: docker.DefaultConfig}
+	judge := func(https string, named ...string) answer {
+		return judgeDockerProxy(docker.Daemon{HTTPProxy: https, HTTPSProxy: https}, named, m)
+	}
+	const ours = "http://127.0.0.1:65001"
+	is(t, judge(""), Skipped, "asks registry-mirrors for Docker Hub alone", "shoal install docker --proxy")
+	is(t, judge("", "registry.example"), Warning, "pulls from registry.example bypass", "Docker Hub alone", "shoal install docker --proxy", "systemctl restart docker")
+	is(t, judge("http://corp.example:3128"), Warning, `"http://corp.example:3128"`, "HTTPS_PROXY", "shoal install docker --proxy")
+	is(t, judge(ours), OK)
 }
 
 func TestWhichHostsAreTheMirror(t *testing.T) {
