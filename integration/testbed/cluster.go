@@ -42,8 +42,11 @@ type Options struct {
 	// UpstreamRate bounds what the registry sends, in bytes per second; 0
 	// does not.
 	UpstreamRate int64
-	// AgentFlags are added to every agent.
-	AgentFlags []string
+	// AgentFlags are added to every agent, SupernodeFlags to the supernode.
+	AgentFlags, SupernodeFlags []string
+	// Names are what all processes resolve to the registry's host, where
+	// [Cluster.Serve] answers.
+	Names []string
 	// NoSupernode leaves the supernode out.
 	NoSupernode bool
 	// Cache puts a pull-through cache, Debian's docker-registry in proxy mode,
@@ -64,10 +67,17 @@ type Cluster struct {
 	processes  []*Process
 	registry   host
 	super      host
+	hosts      string // file that stands for /etc/hosts, "" for none
+	servers    []*server
 }
 
+const (
+	registryIP   = "10.77.0.2"
+	registryPort = 5000
+)
+
 // Registry is how images of the cluster are named: host:port.
-const Registry = "10.77.0.2:5000"
+const Registry = registryIP + ":5000"
 
 // Cache is the address of the pull-through cache.
 const Cache = "10.77.0.3:5000"
@@ -91,7 +101,14 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	if err := c.addBridge(ctx); err != nil {
 		return c, err
 	}
-	if c.registry, err = c.addHost(ctx, "reg", "10.77.0.2", cmp.Or(o.RegistryRate, o.Rate)); err != nil {
+	if len(o.Names) > 0 {
+		c.hosts = filepath.Join(c.dir, "hosts")
+		text := fmt.Sprintf("127.0.0.1 localhost\n%s %s\n", registryIP, strings.Join(o.Names, " "))
+		if err := os.WriteFile(c.hosts, []byte(text), 0o644); err != nil {
+			return c, err
+		}
+	}
+	if c.registry, err = c.addHost(ctx, "reg", registryIP, cmp.Or(o.RegistryRate, o.Rate)); err != nil {
 		return c, err
 	}
 	if c.super, err = c.addHost(ctx, "super", "10.77.0.3", o.Rate); err != nil {
@@ -131,8 +148,8 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 
 // StartSupernode starts the supernode, again if it has ended.
 func (c *Cluster) StartSupernode(ctx context.Context) error {
-	p, err := c.start(c.super, "supernode", c.o.Shoal, "supernode", "--listen", supernodeAddr,
-		"--data-dir", filepath.Join(c.dir, "supernode"), "--plain-http", Registry)
+	args := []string{c.o.Shoal, "supernode", "--listen", supernodeAddr, "--data-dir", filepath.Join(c.dir, "supernode"), "--plain-http", Registry}
+	p, err := c.start(c.super, "supernode", append(args, c.o.SupernodeFlags...)...)
 	if err != nil {
 		return err
 	}
@@ -191,8 +208,8 @@ func (c *Cluster) Close() error {
 	for _, n := range c.Nodes {
 		n.removeContainers(ctx)
 	}
-	if c.Upstream != nil {
-		c.Upstream.close()
+	for _, s := range c.servers {
+		s.close()
 	}
 	for i := len(c.processes) - 1; i >= 0; i-- {
 		p := c.processes[i]

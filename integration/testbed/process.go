@@ -31,6 +31,10 @@ func (c *Cluster) start(h host, name string, args ...string) (*Process, error) {
 		return nil, err
 	}
 	defer log.Close()
+	if c.hosts != "" {
+		script := `mount --bind "$0" /etc/hosts && exec "$@"`
+		args = append([]string{"unshare", "--mount", "--", "sh", "-c", script, c.hosts}, args...)
+	}
 	p.cmd = h.command(context.Background(), args[0], args[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	// A group of its own: Ctrl-C is for the cluster to act on.

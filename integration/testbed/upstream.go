@@ -14,7 +14,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,8 +24,6 @@ import (
 // behind a proxy that counts blob bytes and does harm on demand.
 type Upstream struct {
 	process *Process
-	server  *http.Server
-	wg      sync.WaitGroup
 	host    host
 
 	sent    atomic.Int64 // blob bytes that left
@@ -53,12 +50,9 @@ func (c *Cluster) startUpstream(ctx context.Context) error {
 	u.wrongAt.Store(-1)
 	u.SetRate(c.o.UpstreamRate)
 	c.Upstream = u
-	l, err := c.registry.listen(Registry)
-	if err != nil {
+	if err := c.Serve(registryPort, u.proxy(), nil); err != nil {
 		return err
 	}
-	u.server = &http.Server{Handler: u.proxy()}
-	u.wg.Go(func() { _ = u.server.Serve(l) })
 	return c.await(ctx, p, c.registry, "http://"+Registry+"/v2/", nil)
 }
 
@@ -75,13 +69,6 @@ func (c *Cluster) startCache(ctx context.Context) error {
 		return err
 	}
 	return c.await(ctx, p, c.super, "http://"+Cache+"/v2/", nil)
-}
-
-func (u *Upstream) close() {
-	if u.server != nil {
-		_ = u.server.Close()
-		u.wg.Wait()
-	}
 }
 
 // Sent is how many bytes of blobs have left the registry's host.
