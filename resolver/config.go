@@ -1,13 +1,16 @@
 package resolver
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -28,10 +31,27 @@ type Registry struct {
 	Credentials string
 }
 
+// Pattern is how servers are trusted whose host:port it matches.
+type Pattern struct {
+	// Host matches host:port, anywhere in it.
+	Host *regexp.Regexp
+	// CAFile is a PEM file with the CAs that sign for them, beside the system's;
+	// "" means the system's alone.
+	CAFile string
+	// Insecure accepts any certificate.
+	Insecure bool
+}
+
 // Config is what a [Resolver] is made of.
 type Config struct {
 	// Registries that need more than HTTPS and the client's credentials.
 	Registries []Registry
+	// Patterns say how other registries are trusted; the first that matches
+	// counts.
+	Patterns []Pattern
+	// Control is asked before a connection is made, as that of net.Dialer; nil
+	// allows all.
+	Control func(ctx context.Context, network, address string, c syscall.RawConn) error
 	// UserAgent is sent with every request; "" means "shoal".
 	UserAgent string
 	// HeaderTimeout is how long an upstream may take to answer a request; 0
@@ -62,24 +82,34 @@ func endpoint(host string) string {
 	return host
 }
 
-// tlsConfig returns how certificates of the registry are checked; nil is the
-// default.
-func (r Registry) tlsConfig() (*tls.Config, error) {
-	if r.CAFile == "" && !r.Insecure {
+// insecurely is in front of a registry's name if the client reached for it by
+// plain HTTP; see [PlainHTTP].
+const insecurely = "http://"
+
+// PlainHTTP is the name of a registry that a client reached for by plain HTTP,
+// and that is asked so. Its name goes where that of any registry goes, to the
+// supernode too.
+func PlainHTTP(host string) string { return insecurely + host }
+
+// TLS returns how certificates are checked; nil is the default.
+func (p Pattern) TLS() (*tls.Config, error) { return tlsConfig(p.CAFile, p.Insecure) }
+
+func tlsConfig(caFile string, insecure bool) (*tls.Config, error) {
+	if caFile == "" && !insecure {
 		return nil, nil
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: r.Insecure} //nolint:gosec // only where the operator says so
-	if r.CAFile != "" {
-		pem, err := os.ReadFile(r.CAFile)
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: insecure} //nolint:gosec // only where the operator says so
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
 		if err != nil {
-			return nil, fmt.Errorf("registry %s: ca_file: %w", r.Host, err)
+			return nil, fmt.Errorf("ca_file: %w", err)
 		}
 		pool, err := x509.SystemCertPool()
 		if err != nil {
 			pool = x509.NewCertPool()
 		}
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("registry %s: ca_file %s holds no PEM certificate", r.Host, r.CAFile)
+			return nil, fmt.Errorf("ca_file %s holds no PEM certificate", caFile)
 		}
 		cfg.RootCAs = pool
 	}

@@ -31,11 +31,8 @@ type request struct {
 // closes the body.
 func (r *Resolver) do(ctx context.Context, repo Repository, q request) (*http.Response, error) {
 	name := Canonical(repo.Registry)
-	h := r.hosts[name]
-	if h == nil {
-		h = r.other
-	}
-	u := url.URL{Scheme: h.scheme, Host: endpoint(name), Path: "/v2/" + q.path, RawQuery: q.query.Encode()}
+	h, addr := r.at(name)
+	u := url.URL{Scheme: h.scheme, Host: addr, Path: "/v2/" + q.path, RawQuery: q.query.Encode()}
 	for try := 0; ; try++ {
 		resp, err := r.ask(ctx, h, u.String(), repo, q)
 		var e *oci.Error

@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/log"
@@ -24,9 +27,11 @@ const (
 
 // Resolver asks upstream registries. It is safe for concurrent use.
 type Resolver struct {
-	cfg   Config
-	hosts map[string]*host // those that are configured
-	other *host
+	cfg      Config
+	hosts    map[string]*host // those that are configured
+	patterns []*host          // of cfg.Patterns
+	other    *host
+	plain    *host // others, by plain HTTP
 }
 
 // host is a registry's connection and what the node may do there.
@@ -41,7 +46,8 @@ func New(cfg Config) (*Resolver, error) {
 	cfg.UserAgent = cmp.Or(cfg.UserAgent, "shoal")
 	cfg.HeaderTimeout = cmp.Or(cfg.HeaderTimeout, defaultHeaderTimeout)
 	cfg.StallTimeout = cmp.Or(cfg.StallTimeout, defaultStallTimeout)
-	r := &Resolver{cfg: cfg, hosts: map[string]*host{}, other: newHost(cfg.newTransport())}
+	r := &Resolver{cfg: cfg, hosts: map[string]*host{}, other: newHost(cfg.newTransport()), plain: newHost(cfg.newTransport())}
+	r.plain.scheme = "http"
 	for _, reg := range cfg.Registries {
 		if reg.Host == "" {
 			return nil, errors.New("resolver: a registry has no host")
@@ -56,16 +62,52 @@ func New(cfg Config) (*Resolver, error) {
 		}
 		r.hosts[reg.Host] = h
 	}
+	for _, p := range cfg.Patterns {
+		t := cfg.newTransport()
+		var err error
+		if t.TLSClientConfig, err = p.TLS(); err != nil {
+			return nil, fmt.Errorf("resolver: registries that match %q: %w", p.Host, err)
+		}
+		r.patterns = append(r.patterns, newHost(t))
+	}
 	return r, nil
 }
 
-func (r *Resolver) configured(reg Registry) (*host, error) {
-	tlsConfig, err := reg.tlsConfig()
-	if err != nil {
-		return nil, err
+// at is how a registry is reached, and its host. A client that reached for it by
+// plain HTTP gets what is configured only if that is plain HTTP too: nobody's
+// credentials go where its operator did not send them.
+func (r *Resolver) at(name string) (h *host, addr string) {
+	addr, plainly := strings.CutPrefix(name, insecurely)
+	h = r.hosts[Canonical(addr)]
+	switch {
+	case plainly && (h == nil || h.scheme != "http"):
+		return r.plain, endpoint(addr)
+	case h != nil:
+		return h, endpoint(addr)
 	}
+	addr = endpoint(addr)
+	for i, p := range r.cfg.Patterns {
+		if p.Host.MatchString(withPort(addr)) {
+			return r.patterns[i], addr
+		}
+	}
+	return r.other, addr
+}
+
+// withPort is the host:port of a registry that speaks HTTPS.
+func withPort(host string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), "443")
+}
+
+func (r *Resolver) configured(reg Registry) (*host, error) {
 	transport := r.cfg.newTransport()
-	transport.TLSClientConfig = tlsConfig
+	var err error
+	if transport.TLSClientConfig, err = tlsConfig(reg.CAFile, reg.Insecure); err != nil {
+		return nil, fmt.Errorf("registry %s: %w", reg.Host, err)
+	}
 	h := newHost(transport)
 	if reg.PlainHTTP {
 		h.scheme = "http"
@@ -93,7 +135,7 @@ func (cfg Config) newTransport() *http.Transport {
 	return &http.Transport{
 		Protocols:              protocols,
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second, ControlContext: cfg.Control}).DialContext,
 		TLSHandshakeTimeout:    connectTimeout,
 		ResponseHeaderTimeout:  cfg.HeaderTimeout,
 		MaxResponseHeaderBytes: maxHeader,
@@ -115,8 +157,8 @@ func (r *Resolver) Warn(ctx context.Context) {
 
 // Close ends idle connections.
 func (r *Resolver) Close() {
-	r.other.client.CloseIdleConnections()
-	for _, h := range r.hosts {
+	all := append([]*host{r.other, r.plain}, r.patterns...)
+	for _, h := range slices.AppendSeq(all, maps.Values(r.hosts)) {
 		h.client.CloseIdleConnections()
 	}
 }
@@ -124,7 +166,7 @@ func (r *Resolver) Close() {
 // Repository is a repository of an upstream registry, and whose eyes it is seen
 // with.
 type Repository struct {
-	Registry string // host[:port] as the client named it
+	Registry string // host[:port] as the client named it, or a PlainHTTP one
 	Name     string // "" for the registry as such
 	// Authorization is the client's header; "" if it sent none.
 	Authorization string
