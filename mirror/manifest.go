@@ -59,11 +59,11 @@ func (m *mirror) serveManifest(w http.ResponseWriter, r *http.Request, t target)
 // fromContainerd reports whether a containerd on this machine gets a manifest.
 func fromContainerd(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.URL.Query().Has("ns") &&
-		strings.HasPrefix(r.UserAgent(), "containerd/") && fromHere(r)
+		strings.HasPrefix(r.UserAgent(), "containerd/") && FromHere(r)
 }
 
-// fromHere reports whether a request comes from this machine.
-func fromHere(r *http.Request) bool {
+// FromHere reports whether a request comes from this machine.
+func FromHere(r *http.Request) bool {
 	remote, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return false

@@ -106,7 +106,7 @@ func (m *mirror) serve(w http.ResponseWriter, r *http.Request, start time.Time) 
 	if err := checkRequest(r); err != nil {
 		return err
 	}
-	t, err := parseTarget(r.URL, m.cfg.DefaultRegistry)
+	t, err := m.targetOf(r)
 	if err != nil {
 		return err
 	}

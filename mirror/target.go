@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -46,6 +47,36 @@ const (
 	maxName = 255
 	maxHost = 255
 )
+
+// registryKey is where a request's context has its registry.
+type registryKey struct{}
+
+// WithRegistry names the registry of a request, which its URL then does not: as
+// the parameter ns does, or by resolver.PlainHTTP.
+func WithRegistry(r *http.Request, registry string) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), registryKey{}, registry))
+}
+
+// IsContent reports whether a path below /v2/ is that of a manifest or a blob.
+func IsContent(path string) bool {
+	prefix, rest, ok := cutAPI(path)
+	var t target
+	return ok && prefix == "" && t.parseRest(rest) == nil && (t.kind == manifest || t.kind == blob)
+}
+
+// targetOf understands a request.
+func (m *mirror) targetOf(r *http.Request) (target, *oci.Error) {
+	registry, ok := r.Context().Value(registryKey{}).(string)
+	if !ok {
+		return parseTarget(r.URL, m.cfg.DefaultRegistry)
+	}
+	host, plainHTTP := strings.CutPrefix(registry, resolver.PlainHTTP(""))
+	t, err := parseTarget(&url.URL{Path: r.URL.Path}, host)
+	if err == nil && plainHTTP {
+		t.registry = resolver.PlainHTTP(t.registry)
+	}
+	return t, err
+}
 
 // parseTarget understands the URL of a request.
 func parseTarget(u *url.URL, defaultRegistry string) (target, *oci.Error) {
