@@ -1,11 +1,14 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -45,6 +48,11 @@ type Config struct {
 	LogLevel, LogFormat, LogPath string
 
 	Registries []Registry
+
+	ProxyRules            []ProxyRule
+	ProxyFrom, ProxyTo    []netip.Prefix
+	HijackCert, HijackKey string
+	HijackHosts           []HijackHost
 }
 
 // Registry is an entry of the list registries: how one upstream is reached.
@@ -54,6 +62,23 @@ type Registry struct {
 	CAFile      string `koanf:"ca_file"`
 	Insecure    bool   `koanf:"insecure"`
 	Credentials string `koanf:"credentials"`
+}
+
+// ProxyRule is an entry of the list proxy.rules: what becomes of requests whose
+// URL it matches.
+type ProxyRule struct {
+	Regex    *regexp.Regexp
+	Direct   bool
+	UseHTTPS bool
+	Redirect string
+}
+
+// HijackHost is an entry of the list proxy.hijack_https.hosts: connections to
+// what it matches are opened.
+type HijackHost struct {
+	Regex    *regexp.Regexp
+	Insecure bool
+	CAFile   string
 }
 
 // defaultSupernodePort is used where an entry of supernodes has no port.
@@ -96,6 +121,32 @@ func (c *Config) complete() error {
 		if !isHost(r.Host) {
 			return fmt.Errorf("registry %q must be host[:port] as clients name it, without scheme or path; see --plain-http", r.Host)
 		}
+	}
+	return c.completeProxy()
+}
+
+func (c *Config) completeProxy() error {
+	for i, r := range c.ProxyRules {
+		if r.Regex == nil {
+			return fmt.Errorf("proxy.rules[%d] has no regex", i)
+		}
+		if r.Redirect != "" && !isHost(r.Redirect) {
+			return fmt.Errorf("proxy.rules[%d].redirect is %q: it is host[:port]", i, r.Redirect)
+		}
+	}
+	for i, h := range c.HijackHosts {
+		if h.Regex == nil {
+			return fmt.Errorf("proxy.hijack_https.hosts[%d] has no regex", i)
+		}
+	}
+	pair := c.HijackCert != "" || c.HijackKey != ""
+	switch {
+	case pair && (c.HijackCert == "" || c.HijackKey == ""):
+		return errors.New("proxy.hijack_https.cert and proxy.hijack_https.key belong together: set both")
+	case pair && len(c.HijackHosts) == 0:
+		return errors.New("proxy.hijack_https.hosts is empty: name the hosts whose connections are opened")
+	case !pair && len(c.HijackHosts) > 0:
+		return errors.New("proxy.hijack_https.hosts need proxy.hijack_https.cert and proxy.hijack_https.key: shoal gen-ca makes them")
 	}
 	return nil
 }

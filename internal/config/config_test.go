@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -112,6 +113,21 @@ func TestMistakesAreNamed(t *testing.T) {
 		"log.level: a\nlog: {level: b}":                     "log.level is set twice",
 		"a: {b: {c: {d: {e: {f: {g: {h: {i: {j: 1}}}}}}}}}": "nested too deep",
 		"registries: [{host: a, insecure: huh}]":            "insecure",
+
+		`proxy: {rules: [{regex: "("}]}`:                                      "proxy.rules[0]: config: regex is \"(\": it must be a regular expression",
+		"proxy: {rules: [{regx: a}]}":                                         `unknown key "regx" in proxy.rules[0]: did you mean "regex"?`,
+		"proxy: {rules: [{direct: true}]}":                                    "proxy.rules[0] has no regex",
+		"proxy: {rules: [{regex: a, redirect: 'http://b/'}]}":                 `proxy.rules[0].redirect is "http://b/": it is host[:port]`,
+		"proxy: {rules: a}":                                                   "proxy.rules is a: it must be a list",
+		"proxy: {rules: [a]}":                                                 "proxy.rules[0] is a: it must be an entry with a regex",
+		"proxy: {rule: []}":                                                   `unknown key "proxy.rule": did you mean "proxy.rules"?`,
+		"proxy: {hijack_https: {certs: a}}":                                   `unknown key "proxy.hijack_https.certs": did you mean "proxy.hijack_https.cert"?`,
+		"proxy: {hijack_https: {cert: a}}":                                    "belong together",
+		"proxy: {hijack_https: {cert: a, key: b}}":                            "proxy.hijack_https.hosts is empty",
+		"proxy: {hijack_https: {hosts: [{regex: a}]}}":                        "shoal gen-ca makes them",
+		"proxy: {hijack_https: {cert: a, key: b, hosts: [{insecure: true}]}}": "proxy.hijack_https.hosts[0] has no regex",
+		"proxy: {allow_to: [10.0.0.0/33]}":                                    `proxy.allow_to is "10.0.0.0/33": it must be a list of networks`,
+		"proxy: {allow_from: [host]}":                                         "proxy.allow_from",
 	} {
 		_, err := load(t, Agent, file)
 		require.ErrorContains(t, err, want, "%s", file)
@@ -148,6 +164,28 @@ func TestAnotherProgramsFileMayHoldOurKeys(t *testing.T) {
 		_, err := FromMap(tree, Plugin)
 		require.ErrorContains(t, err, want)
 	}
+}
+
+func TestTheProxyIsConfiguredInOneSection(t *testing.T) {
+	t.Setenv("SHOAL_PROXY_ALLOW_FROM", "10.0.0.0/8,fd00::1")
+	c, err := load(t, Agent, `
+proxy:
+  allow_to: 169.254.169.254
+  rules:
+    - {regex: '^https://a/', use_https: true, redirect: "b.example:80"}
+    - {regex: '\.png$', direct: true}
+  hijack_https:
+    cert: /c
+    hosts:
+      - {regex: ':443$', ca_file: /ca}
+      - {regex: '.', insecure: true}
+`, "--proxy-hijack-https-key", "/k")
+	require.NoError(t, err)
+	require.Equal(t, "[10.0.0.0/8 fd00::1/128]", fmt.Sprint(c.ProxyFrom))
+	require.Equal(t, "[169.254.169.254/32]", fmt.Sprint(c.ProxyTo))
+	require.Equal(t, "[{^https://a/ false true b.example:80} {\\.png$ true false }]", fmt.Sprint(c.ProxyRules))
+	require.Equal(t, "[{:443$ false /ca} {. true }]", fmt.Sprint(c.HijackHosts))
+	require.Equal(t, []string{"/c", "/k"}, []string{c.HijackCert, c.HijackKey})
 }
 
 func TestAPlainHTTPHostHasNoScheme(t *testing.T) {

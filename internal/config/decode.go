@@ -49,11 +49,29 @@ func decode(k *koanf.Koanf) (*Config, error) {
 		AdminListen: r.text("admin.listen"),
 		AdminPprof:  r.bool("admin.pprof"),
 
+		ProxyFrom:  r.networks("proxy.allow_from"),
+		ProxyTo:    r.networks("proxy.allow_to"),
+		HijackCert: r.text("proxy.hijack_https.cert"),
+		HijackKey:  r.text("proxy.hijack_https.key"),
+
 		LogLevel:  r.text("log.level"),
 		LogFormat: r.text("log.format"),
 		LogPath:   r.text("log.path"),
 	}
-	r.registries(c)
+	for e := range r.entries(registriesKey, "host", "plain_http", "ca_file", "insecure", "credentials") {
+		c.Registries = append(c.Registries, Registry{
+			Host: e.text("host"), PlainHTTP: e.flag("plain_http"), CAFile: e.text("ca_file"),
+			Insecure: e.flag("insecure"), Credentials: e.text("credentials"),
+		})
+	}
+	for e := range r.entries(rulesKey, "regex", "direct", "use_https", "redirect") {
+		c.ProxyRules = append(c.ProxyRules, ProxyRule{
+			Regex: e.regex("regex"), Direct: e.flag("direct"), UseHTTPS: e.flag("use_https"), Redirect: e.text("redirect"),
+		})
+	}
+	for e := range r.entries(hijackKey, "regex", "insecure", "ca_file") {
+		c.HijackHosts = append(c.HijackHosts, HijackHost{Regex: e.regex("regex"), Insecure: e.flag("insecure"), CAFile: e.text("ca_file")})
+	}
 	return c, r.err
 }
 
@@ -163,45 +181,6 @@ func (r *reader) labels(key string) map[string]string {
 		r.wrong(key, v, want)
 	}
 	return out
-}
-
-// registries reads the list, whose entries may hold known fields only.
-func (r *reader) registries(c *Config) {
-	fields := []string{"host", "plain_http", "ca_file", "insecure", "credentials"}
-	value := r.k.Get(registriesKey)
-	entries, ok := value.([]any)
-	if value != nil && !ok {
-		r.wrong(registriesKey, value, "a list")
-		return
-	}
-	for i, e := range entries {
-		at := fmt.Sprintf("registries[%d]", i)
-		entry, ok := mapping(e)
-		if !ok {
-			r.wrong(at, e, "an entry with a host")
-			return
-		}
-		sub := koanf.New("\x00")
-		for name, v := range entry {
-			if near := nearest(name, fields); near != name {
-				r.err = fmt.Errorf("config: unknown key %q in %s: did you mean %q?", name, at, near)
-				return
-			}
-			_ = sub.Set(name, v)
-		}
-		s := &reader{k: sub}
-		reg := Registry{Host: s.text("host"), CAFile: s.text("ca_file"), Credentials: s.text("credentials")}
-		for name, to := range map[string]*bool{"plain_http": &reg.PlainHTTP, "insecure": &reg.Insecure} {
-			if sub.Exists(name) {
-				*to = s.bool(name)
-			}
-		}
-		if s.err != nil {
-			r.err = fmt.Errorf("%s: %w", at, s.err)
-			return
-		}
-		c.Registries = append(c.Registries, reg)
-	}
 }
 
 var units = []struct {

@@ -92,7 +92,7 @@ func mapping(value any) (map[string]any, bool) {
 }
 
 func isKey(name string) bool {
-	return name == registriesKey || slices.ContainsFunc(Keys, func(k Key) bool { return k.Name == name })
+	return slices.Contains(lists, name) || slices.ContainsFunc(Keys, func(k Key) bool { return k.Name == name })
 }
 
 func isSection(name string) bool { return firstIn(name) != "" }
@@ -108,7 +108,7 @@ func firstIn(section string) string {
 }
 
 func unknown(key string) error {
-	names := []string{registriesKey}
+	names := slices.Clone(lists)
 	for _, k := range Keys {
 		names = append(names, k.Name)
 	}

@@ -7,6 +7,7 @@ type Kind string
 const (
 	String   Kind = "string"
 	Strings  Kind = "list"
+	Networks Kind = "networks" // 10.0.0.0/8,fd00::1
 	Bool     Kind = "bool"
 	Bytes    Kind = "bytes"    // a number, or one with a unit: 64MiB
 	Duration Kind = "duration" // 10s
@@ -39,11 +40,17 @@ var (
 	agents = []string{Agent, Plugin}
 )
 
-// registriesKey is the list of registries, which only the file has.
-const registriesKey = "registries"
+// Lists whose entries have fields, which only the file has.
+const (
+	registriesKey = "registries"
+	rulesKey      = "proxy.rules"
+	hijackKey     = "proxy.hijack_https.hosts"
+)
+
+var lists = []string{registriesKey, rulesKey, hijackKey}
 
 // Keys are all settings, in the order of the documentation. Beside them the
-// file may hold the list registries; see [Registry].
+// file may hold lists; see [Registry], [ProxyRule] and [HijackHost].
 var Keys = []Key{
 	{"data_dir", String, "", "directory for everything that Shoal keeps; /var/lib/shoal for root, else $XDG_STATE_HOME/shoal", all},
 	{"listen", String, ":8002", "address for agents, metrics and status of the supernode", swarm},
@@ -54,6 +61,10 @@ var Keys = []Key{
 	{"mirror.default_registry", String, "docker.io", "registry that is asked where a request names none", mirror},
 	{"mirror.stale_for", Duration, "24h", "how long a tag may be served as it last was while its registry cannot be reached", mirror},
 
+	{"proxy.allow_from", Networks, "", "networks whose machines may use the forward proxy at mirror.listen; this machine alone if empty", mirror},
+	{"proxy.allow_to", Networks, "", "networks that the proxy and the mirror may reach although they are refused by default: the agent's own addresses, link-local ones and those where clouds give out credentials", mirror},
+	{"proxy.hijack_https.cert", String, "", "PEM file with the certificate of the CA that signs for the hosts of proxy.hijack_https.hosts, or with one that is presented for all of them", mirror},
+	{"proxy.hijack_https.key", String, "", "PEM file with its key, which nobody else may read", mirror},
 	{"store.kind", String, "local", "content store: local (Shoal's own) or containerd (that of a running containerd)", []string{Agent}},
 	{"store.dir", String, "", "directory of the local content store; content below data_dir if empty", all},
 	{"store.max_bytes", Bytes, "0", "size of the local content store, least recently used blobs go first; 0 is no bound", all},

@@ -34,7 +34,7 @@ func AddFlags(flags *pflag.FlagSet, command string) {
 			continue
 		}
 		switch k.Kind {
-		case Strings:
+		case Strings, Networks:
 			flags.StringSlice(FlagOf(k.Name), nil, k.Help)
 		case Bool:
 			flags.Bool(FlagOf(k.Name), k.Default == "true", k.Help)
@@ -128,7 +128,7 @@ func (c *Config) plainHTTP(host string) {
 func defaults() map[string]any {
 	m := map[string]any{}
 	for _, k := range Keys {
-		if k.Kind == Strings {
+		if k.Kind == Strings || k.Kind == Networks {
 			m[k.Name] = []string{}
 			continue
 		}
@@ -168,7 +168,7 @@ func loadEnv(k *koanf.Koanf, command string, environ []string) error {
 			if !ok || !key.Takes(command) {
 				return "", nil
 			}
-			if key.Kind == Strings {
+			if key.Kind == Strings || key.Kind == Networks {
 				return key.Name, splitList(value)
 			}
 			return key.Name, value

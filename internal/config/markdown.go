@@ -49,6 +49,31 @@ with ` + "`plain_http: true`" + `.
 | ` + "`insecure`" + ` | bool | accept any certificate |
 | ` + "`credentials`" + ` | string | file with username:password, or a docker config.json, for clients that bring none |
 
+## proxy.rules
+
+A list, in the file only, of what the forward proxy at ` + "`mirror.listen`" + ` does with
+requests. The first whose ` + "`regex`" + ` matches counts; what none matches is passed on
+untouched.
+
+| field | type | what it is |
+|---|---|---|
+| ` + "`regex`" + ` | string | matches the absolute URL, anywhere in it; scheme and host are in lower case, and a port that is the scheme's own is left out |
+| ` + "`direct`" + ` | bool | keep it out of the swarm |
+| ` + "`use_https`" + ` | bool | ask the origin by HTTPS |
+| ` + "`redirect`" + ` | string | host[:port] that takes the place of the URL's |
+
+## proxy.hijack_https.hosts
+
+A list, in the file only, of hosts whose HTTPS connections the proxy opens, to see
+what is asked for in them. It needs ` + "`proxy.hijack_https.cert` and `.key`" + `, which
+` + "`shoal gen-ca`" + ` makes. The first entry that matches counts.
+
+| field | type | what it is |
+|---|---|---|
+| ` + "`regex`" + ` | string | matches the host:port of CONNECT, anywhere in it |
+| ` + "`insecure`" + ` | bool | accept any certificate of the host |
+| ` + "`ca_file`" + ` | string | PEM file of CAs that sign for it |
+
 ` + "```yaml" + `
 supernodes: [10.0.0.1:8002]
 store:
@@ -56,6 +81,14 @@ store:
 registries:
   - host: registry.internal:5000
     ca_file: /etc/shoal/registry-ca.pem
+proxy:
+  hijack_https:
+    cert: /etc/shoal/ca.crt
+    key: /etc/shoal/ca.key
+    hosts:
+      - regex: ^registry\.example:443$
+  rules:
+    - regex: ^https://registry\.example/
 ` + "```" + `
 `)
 	return b.Bytes()
