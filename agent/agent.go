@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"github.com/shoal-p2p/shoal/internal/version"
 	"github.com/shoal-p2p/shoal/mirror"
 	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/proxy"
 	"github.com/shoal-p2p/shoal/resolver"
 )
 
@@ -29,7 +31,8 @@ type Agent struct {
 	resolver   *resolver.Resolver
 	node       *p2p.Node
 	receiver   Receiver // nil unless the store is filled by one
-	mirror     http.Handler
+	guard      *proxy.Guard
+	proxy      *proxy.Proxy // in front of the mirror
 	admin      *http.ServeMux
 
 	ran   atomic.Bool
@@ -50,8 +53,10 @@ func New(cfg Config) (*Agent, error) {
 		a.collectors = append(a.collectors, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	var err error
+	a.guard = proxy.NewGuard(cfg.Proxy.AllowTo)
 	if a.resolver, err = resolver.New(resolver.Config{
-		Registries: cfg.Registries, UserAgent: "shoal/" + version.This().Version,
+		Registries: cfg.Registries, Patterns: cfg.Proxy.Intercept.Hosts, Control: a.guard.Control,
+		UserAgent: "shoal/" + version.This().Version,
 	}); err != nil {
 		return nil, err
 	}
@@ -69,7 +74,11 @@ func New(cfg Config) (*Agent, error) {
 	if a.receiver = cfg.receiver(a.node); a.receiver != nil {
 		front.Receiver = a.receiver
 	}
-	if a.mirror, err = mirror.New(front); err != nil {
+	cfg.Proxy.Guard = a.guard
+	if cfg.Proxy.Mirror, err = mirror.New(front); err != nil {
+		return nil, err
+	}
+	if a.proxy, err = proxy.New(cfg.Proxy); err != nil {
 		return nil, err
 	}
 	gatherer, _ := a.cfg.Metrics.(prometheus.Gatherer)
@@ -80,8 +89,9 @@ func New(cfg Config) (*Agent, error) {
 }
 
 // Mirror is the registry mirror, for a server of your own: it answers /v2/… and
-// /<registry>/v2/…. Give it no write timeout: a large blob takes its time.
-func (a *Agent) Mirror() http.Handler { return a.mirror }
+// /<registry>/v2/…, and is the forward proxy for what comes with an absolute URI
+// or CONNECT. Give it no write timeout: a large blob takes its time.
+func (a *Agent) Mirror() http.Handler { return a.proxy }
 
 // Peers answers other nodes, below /v1/, for a server of your own. That must
 // speak HTTP/1.1, have [p2p.ConnContext] as its ConnContext, and no timeout on
@@ -113,25 +123,31 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer end()
 	defer context.AfterFunc(ctx, end)()
 	return daemon.Run(ctx, daemon.Config{
-		Servers: a.servers(), Run: a.work, Drain: a.drain, Grace: a.cfg.Grace, Ready: func() { close(a.ready) },
+		Servers: a.servers(), Run: a.work, Drain: a.drain, Grace: a.cfg.Grace,
+		Ready: func(bound []net.Addr) {
+			a.guard.Own(bound...)
+			close(a.ready)
+		},
 	})
 }
 
 func (a *Agent) work(ctx context.Context) error {
-	if a.receiver == nil {
-		return a.node.Run(ctx)
-	}
-	var group errgroup.Group
-	group.Go(func() error { return a.receiver.Run(ctx) })
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.proxy.Run(ctx) })
 	group.Go(func() error { return a.node.Run(ctx) })
+	if a.receiver != nil {
+		group.Go(func() error { return a.receiver.Run(ctx) })
+	}
 	return group.Wait()
 }
 
 func (a *Agent) drain(ctx context.Context) error {
-	if a.receiver == nil {
-		return nil
+	var group errgroup.Group
+	group.Go(func() error { return a.proxy.Drain(ctx) })
+	if a.receiver != nil {
+		group.Go(func() error { return a.receiver.Drain(ctx) })
 	}
-	return a.receiver.Drain(ctx)
+	return group.Wait()
 }
 
 // serves is whether new clients are welcome.
@@ -154,7 +170,7 @@ func (a *Agent) servers() (servers []daemon.Server) {
 		daemon.Server
 		at Listen
 	}{
-		{daemon.Server{Name: "mirror", Key: "mirror.listen", Handler: a.mirror, Clients: true}, a.cfg.Mirror},
+		{daemon.Server{Name: "mirror", Key: "mirror.listen", Handler: a.proxy, Clients: true}, a.cfg.Mirror},
 		{daemon.Server{Name: "admin", Key: "admin.listen", Handler: a.admin}, a.cfg.Admin},
 		{daemon.Server{Name: "peer port", Key: "peer.listen", Handler: a.Peers(), ConnContext: p2p.ConnContext}, a.cfg.Peers},
 	} {

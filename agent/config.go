@@ -11,6 +11,7 @@ import (
 
 	"github.com/shoal-p2p/shoal/mirror"
 	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/proxy"
 	"github.com/shoal-p2p/shoal/resolver"
 )
 
@@ -56,6 +57,9 @@ type Config struct {
 	Registries []resolver.Registry
 	// DefaultRegistry is asked where a request names none; "" means Docker Hub.
 	DefaultRegistry string
+	// Proxy says what the forward proxy does, which answers where the mirror
+	// does. Its Mirror and Guard are the agent's.
+	Proxy proxy.Config
 	// StaleFor is how long a tag may be served as it last was while its
 	// upstream cannot be reached; 0 means a day.
 	StaleFor time.Duration

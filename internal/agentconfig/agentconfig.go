@@ -7,6 +7,7 @@ import (
 	"github.com/shoal-p2p/shoal/agent"
 	"github.com/shoal-p2p/shoal/internal/config"
 	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/proxy"
 	"github.com/shoal-p2p/shoal/resolver"
 )
 
@@ -22,6 +23,7 @@ func New(cfg *config.Config, store p2p.Store) agent.Config {
 		UploadRate: cfg.UploadRate, DownloadRate: cfg.DownloadRate,
 		Memory:     cfg.MemoryPieces,
 		Registries: Registries(cfg), DefaultRegistry: cfg.DefaultRegistry, StaleFor: cfg.StaleFor,
+		Proxy: Proxy(cfg),
 		Pprof: cfg.AdminPprof,
 		Grace: cfg.ShutdownGrace,
 	}
@@ -37,4 +39,19 @@ func Registries(cfg *config.Config) (all []resolver.Registry) {
 		all = append(all, resolver.Registry(r))
 	}
 	return all
+}
+
+// Proxy is what cfg says of the forward proxy.
+func Proxy(cfg *config.Config) proxy.Config {
+	c := proxy.Config{
+		AllowFrom: cfg.ProxyFrom, AllowTo: cfg.ProxyTo,
+		Intercept: proxy.Intercept{CertFile: cfg.HijackCert, KeyFile: cfg.HijackKey},
+	}
+	for _, r := range cfg.ProxyRules {
+		c.Rules = append(c.Rules, proxy.Rule{Regexp: r.Regex, Direct: r.Direct, UseHTTPS: r.UseHTTPS, Redirect: r.Redirect})
+	}
+	for _, h := range cfg.HijackHosts {
+		c.Intercept.Hosts = append(c.Intercept.Hosts, resolver.Pattern{Host: h.Regex, CAFile: h.CAFile, Insecure: h.Insecure})
+	}
+	return c
 }

@@ -41,8 +41,9 @@ type Config struct {
 	Drain func(ctx context.Context) error
 	// Grace is how long clients' requests may take to finish.
 	Grace time.Duration
-	// Ready is called when all addresses are bound; may be nil.
-	Ready func()
+	// Ready is called when all addresses are bound, before anything is served
+	// there; may be nil.
+	Ready func(bound []net.Addr)
 }
 
 // Limits on what a remote side does to a server.
@@ -58,6 +59,13 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	if cfg.Ready != nil {
+		bound := make([]net.Addr, len(listeners))
+		for i, l := range listeners {
+			bound[i] = l.Addr()
+		}
+		cfg.Ready(bound)
+	}
 	work, endWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer endWork()
 	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
@@ -72,9 +80,6 @@ func Run(ctx context.Context, cfg Config) error {
 		})
 	}
 	group.Go(func() error { return cfg.Run(work) })
-	if cfg.Ready != nil {
-		cfg.Ready()
-	}
 	select {
 	case <-ctx.Done():
 		log.G(ctx).Infof("stopping; running requests have %v to finish", cfg.Grace)

@@ -48,7 +48,7 @@ func TestARunningRequestIsServedToItsEnd(t *testing.T) {
 				return nil
 			},
 			Grace: time.Minute,
-			Ready: func() { close(ready) },
+			Ready: func([]net.Addr) { close(ready) },
 		})
 	}()
 	<-ready
@@ -81,7 +81,7 @@ func TestSIGTERMEndsTheDaemon(t *testing.T) {
 			Servers: []Server{{Name: "peer port", Key: "k", Addr: freeAddr(t), Handler: http.NotFoundHandler()}},
 			Run:     func(ctx context.Context) error { <-ctx.Done(); return nil },
 			Grace:   time.Second,
-			Ready:   func() { close(ready) },
+			Ready:   func([]net.Addr) { close(ready) },
 		})
 	}()
 	<-ready

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/shoal-p2p/shoal/agent"
 	"github.com/shoal-p2p/shoal/internal/admin"
@@ -20,6 +23,7 @@ import (
 	"github.com/shoal-p2p/shoal/internal/version"
 	"github.com/shoal-p2p/shoal/mirror"
 	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/proxy"
 	"github.com/shoal-p2p/shoal/resolver"
 	"github.com/shoal-p2p/shoal/supernode"
 )
@@ -66,8 +70,11 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, role string) error {
 		return err
 	}
 	defer end()
+	forward := agentconfig.Proxy(cfg)
+	forward.Guard = proxy.NewGuard(forward.AllowTo)
 	upstream, err := resolver.New(resolver.Config{
-		Registries: agentconfig.Registries(cfg), UserAgent: "shoal/" + version.This().Version,
+		Registries: agentconfig.Registries(cfg), Patterns: forward.Intercept.Hosts, Control: forward.Guard.Control,
+		UserAgent: "shoal/" + version.This().Version,
 	})
 	if err != nil {
 		return err
@@ -99,16 +106,28 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, role string) error {
 	admin.Add(mux, told)
 	mux.Handle("/", sn.Handler())
 	servers := []daemon.Server{{Name: "supernode", Key: "listen", Addr: cfg.Listen, Handler: mux, ConnContext: p2p.ConnContext}}
+	run := daemon.Config{Run: sn.Run, Grace: cfg.ShutdownGrace}
 	ready := func() { log.L.Infof("agents join with: shoal agent --supernodes %s", cfg.Advertise) }
 	ctx, stop := daemon.UntilSignal(cmd.Context())
 	defer stop()
 	if role == config.Up {
-		front, err := mirror.New(mirror.Config{
+		forward.Mirror, err = mirror.New(mirror.Config{
 			DefaultRegistry: cfg.DefaultRegistry, Node: sn.Node(), Resolver: upstream, Manifests: store.Manifests(),
 			StaleFor: cfg.StaleFor, Metrics: set,
 		})
 		if err != nil {
 			return err
+		}
+		front, err := proxy.New(forward)
+		if err != nil {
+			return err
+		}
+		run.Drain = front.Drain
+		run.Run = func(ctx context.Context) error {
+			group, ctx := errgroup.WithContext(ctx)
+			group.Go(func() error { return front.Run(ctx) })
+			group.Go(func() error { return sn.Run(ctx) })
+			return group.Wait()
 		}
 		told.Pprof = cfg.AdminPprof
 		operators := http.NewServeMux()
@@ -122,7 +141,12 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, role string) error {
 	}
 	upstream.Warn(ctx)
 	log.L.Warn("agents are not authenticated: run the swarm in a network that you trust")
-	return daemon.Run(ctx, daemon.Config{Servers: servers, Run: sn.Run, Grace: cfg.ShutdownGrace, Ready: ready})
+	run.Servers = servers
+	run.Ready = func(bound []net.Addr) {
+		forward.Guard.Own(bound...)
+		ready()
+	}
+	return daemon.Run(ctx, run)
 }
 
 // greet tells a newcomer what to do next.
