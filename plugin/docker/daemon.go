@@ -99,7 +99,7 @@ func knowsProxies(ctx context.Context, t *undo.Tree, o Options) (bool, error) {
 		}
 		return knows, nil
 	}
-	if t.Root() == "/" && o.Binary == "" {
+	if o.Socket != "" || t.Root() == "/" && o.Binary == "" {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		if d, err := Ask(ctx, cmp.Or(o.Socket, DefaultSocket)); err == nil {

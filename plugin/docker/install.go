@@ -25,7 +25,8 @@ type Options struct {
 	// Config is dockerd's daemon.json. "" means /etc/docker/daemon.json.
 	Config string
 	// Version is dockerd's, which matters with Proxy. "" means to ask the one at
-	// Socket, else Binary, and that "" means to look for one below Root.
+	// Socket, which "" means the machine's own, if Root is; else Binary, and that
+	// "" means to look for one below Root.
 	Version, Socket, Binary string
 	// DryRun changes nothing.
 	DryRun bool

@@ -108,8 +108,8 @@ back what was there.`,
 	addMirrorFlags(cmd, &o.Mirror)
 	flags.BoolVar(&o.Proxy, "proxy", false, "send all other registries through the agent, as a proxy")
 	flags.StringVar(&o.Config, "docker-config", docker.DefaultConfig, "dockerd's configuration `file`")
-	flags.StringVar(&o.Socket, "docker-socket", docker.DefaultSocket, "`socket` of dockerd, to ask for its version; --proxy depends on it")
-	flags.StringVar(&o.Binary, "dockerd", "", "`path` of dockerd, to ask for its version instead; looked for if empty")
+	flags.StringVar(&o.Socket, "docker-socket", "", "`socket` of dockerd, to ask for its version, on which --proxy depends; "+docker.DefaultSocket+" of this machine if empty")
+	flags.StringVar(&o.Binary, "dockerd", "", "`path` of dockerd, to ask for its version where it does not run; looked for if empty")
 	flags.StringVar(&o.Version, "docker-version", "", "version of dockerd, instead of asking it")
 	addRootFlags(cmd, &o.Root, &o.DryRun)
 	return cmd
