@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -84,8 +85,9 @@ type HijackHost struct {
 // defaultSupernodePort is used where an entry of supernodes has no port.
 const defaultSupernodePort = "8002"
 
-// complete fills in what follows from other values, and refuses what cannot be.
-func (c *Config) complete() error {
+// complete fills in what follows from other values, and refuses what cannot be
+// with whoever takes it.
+func (c *Config) complete(taker string) error {
 	if c.DataDir == "" {
 		c.DataDir = defaultDataDir()
 	}
@@ -122,10 +124,10 @@ func (c *Config) complete() error {
 			return fmt.Errorf("registry %q must be host[:port] as clients name it, without scheme or path; see --plain-http", r.Host)
 		}
 	}
-	return c.completeProxy()
+	return c.completeProxy(taker)
 }
 
-func (c *Config) completeProxy() error {
+func (c *Config) completeProxy(taker string) error {
 	for i, r := range c.ProxyRules {
 		if r.Regex == nil {
 			return fmt.Errorf("proxy.rules[%d] has no regex", i)
@@ -145,7 +147,7 @@ func (c *Config) completeProxy() error {
 		return errors.New("proxy.hijack_https.cert and proxy.hijack_https.key belong together: set both")
 	case pair && len(c.HijackHosts) == 0:
 		return errors.New("proxy.hijack_https.hosts is empty: name the hosts whose connections are opened")
-	case !pair && len(c.HijackHosts) > 0:
+	case !pair && len(c.HijackHosts) > 0 && slices.Contains(mirror, taker): // to others they say whom to trust
 		return errors.New("proxy.hijack_https.hosts need proxy.hijack_https.cert and proxy.hijack_https.key: shoal gen-ca makes them")
 	}
 	return nil

@@ -269,6 +269,22 @@ func TestParseBytes(t *testing.T) {
 	}
 }
 
+// TestOneFileServesAll has a supernode and an installation read the file of an
+// agent whose proxy opens connections.
+func TestOneFileServesAll(t *testing.T) {
+	const file = `
+mirror: {listen: ":7000"}
+proxy:
+  hijack_https: {cert: /c, key: /k, hosts: [{regex: '^registry\.example:443$', ca_file: /ca}]}
+  rules: [{regex: '^https://registry\.example/'}]
+`
+	for _, command := range []string{Agent, Supernode, Up, Install} {
+		c, err := load(t, command, file)
+		require.NoError(t, err, command)
+		require.Equal(t, "/ca", c.HijackHosts[0].CAFile, "whom to trust concerns all")
+	}
+}
+
 func FuzzFile(f *testing.F) {
 	f.Add([]byte("mirror: {listen: x}"))
 	f.Add([]byte("registries: [{host: a}]"))
@@ -278,7 +294,7 @@ func FuzzFile(f *testing.F) {
 			return
 		}
 		if c, err := decode(k); err == nil {
-			_ = c.complete()
+			_ = c.complete(Agent)
 		}
 	})
 }

@@ -85,7 +85,7 @@ func Load(flags *pflag.FlagSet, command string) (*Config, error) {
 	for _, host := range hosts {
 		cfg.plainHTTP(host)
 	}
-	return cfg, cfg.complete()
+	return cfg, cfg.complete(command)
 }
 
 // FromMap reads the configuration of somebody who takes it from a file of another
@@ -111,7 +111,7 @@ func FromMap(tree map[string]any, taker string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cfg, cfg.complete()
+	return cfg, cfg.complete(taker)
 }
 
 // plainHTTP makes a registry one that speaks plain HTTP.
