@@ -114,23 +114,4 @@ func runDoctor(cmd *cobra.Command, o doctor.Options, output string) error {
 }
 
 // exit ends the process with a code. Without an error, all has been said.
-type exit struct {
-	code int
-	error
-}
-
-func (e *exit) Error() string {
-	if e.error == nil {
-		return fmt.Sprintf("exit code %d", e.code)
-	}
-	return e.error.Error()
-}
-
-func (e *exit) Unwrap() error { return e.error }
-
-func usage(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &exit{exitUsage, fmt.Errorf("%w; see shoal doctor --help", err)}
-}
+func usage(err error) error { return misuse("doctor", err) }

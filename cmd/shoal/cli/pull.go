@@ -79,9 +79,7 @@ func pull(cmd *cobra.Command, image string, f pullFlags) error {
 	took := time.Since(start)
 	fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n%s in %.1f s", named, result.Digest, size(result.Size), took.Seconds())
 	if after, err := askStatus(ctx, f.admin); err == nil {
-		bytes := func(source string) string { return size(after.Node.Bytes[source] - before.Node.Bytes[source]) }
-		fmt.Fprintf(cmd.OutOrStdout(), ": %s from the upstream, %s from the supernode, %s from peers, %s from the store",
-			bytes("upstream"), bytes("supernode"), bytes("peer"), bytes("store"))
+		fmt.Fprint(cmd.OutOrStdout(), ": ", bySource(before, after))
 	}
 	fmt.Fprintln(cmd.OutOrStdout())
 	return nil

@@ -42,6 +42,6 @@ and on every node:          shoal agent --supernodes HOST:8002`,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
-	root.AddCommand(newUp(), newSupernode(), newAgent(), newPull(), newStatus(), newDoctor(), newInstall(), newUninstall(), newGenCA(), newVersion(), newDocs())
+	root.AddCommand(newUp(), newSupernode(), newAgent(), newPull(), newGet(), newStatus(), newDoctor(), newInstall(), newUninstall(), newGenCA(), newVersion(), newDocs())
 	return root
 }

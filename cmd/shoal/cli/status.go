@@ -107,6 +107,13 @@ func printStatus(w io.Writer, s *agent.Status) error {
 	return t.Flush()
 }
 
+// bySource is where bytes came from between two moments.
+func bySource(before, after *agent.Status) string {
+	bytes := func(source string) string { return size(after.Node.Bytes[source] - before.Node.Bytes[source]) }
+	return fmt.Sprintf("%s from the upstream, %s from the supernode, %s from peers, %s from the store",
+		bytes("upstream"), bytes("supernode"), bytes("peer"), bytes("store"))
+}
+
 // short is enough of a digest to recognise it.
 func short(dgst string) string {
 	alg, hex, _ := strings.Cut(dgst, ":")

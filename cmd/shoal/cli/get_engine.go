@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/shoal-p2p/shoal/agent"
+	"github.com/shoal-p2p/shoal/cmd/shoal/get"
+)
+
+// engine is what downloads for get: an agent, or a handler in this process.
+type engine struct {
+	*get.Engine
+	// status tells what it has done; nil if it reads from the source alone.
+	status func(context.Context) (*agent.Status, error)
+	close  func()
+}
+
+// findEngine returns the agent's mirror if an agent runs, else an engine of our
+// own, unless the user named the agent.
+func findEngine(ctx context.Context, admin string, named bool) (*engine, error) {
+	s, err := askStatus(ctx, admin)
+	if err == nil && s.Mirror == "" {
+		err = fmt.Errorf("%s is a supernode, which has no mirror: name an agent with --admin", admin)
+	}
+	if err == nil {
+		e := get.Agent(s.Mirror)
+		return &engine{
+			Engine: e,
+			status: func(ctx context.Context) (*agent.Status, error) { return askStatus(ctx, admin) },
+			close:  func() { _ = e.Close() },
+		}, nil
+	}
+	if named {
+		return nil, err
+	}
+	return ownEngine(), nil
+}
+
+// ownEngine is the one in this process.
+func ownEngine() *engine {
+	handler, end := get.Direct()
+	e := get.Serve(handler)
+	return &engine{Engine: e, close: func() {
+		_ = e.Close()
+		end()
+	}}
+}
+
+// watch asks the engine every second where bytes came from, and shows it, until
+// stop is called. told says it for the whole time then.
+func (e *engine) watch(ctx context.Context, t transfers) (told func() string, stop func()) {
+	if e.status == nil {
+		return func() string { return "from the source" }, func() {}
+	}
+	before, err := e.status(ctx)
+	if err != nil {
+		return func() string { return "through the agent" }, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if now, err := e.status(ctx); err == nil {
+					t.sources(bySource(before, now))
+				}
+			}
+		}
+	})
+	told = func() string {
+		after, err := e.status(context.WithoutCancel(ctx))
+		if err != nil {
+			return "through the agent"
+		}
+		return bySource(before, after)
+	}
+	return told, func() {
+		cancel()
+		wg.Wait()
+	}
+}
