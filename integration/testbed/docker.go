@@ -40,10 +40,10 @@ func (d *Docker) Config() string { return filepath.Join(d.Root(), "etc", "docker
 // Socket is where it listens.
 func (d *Docker) Socket() string { return filepath.Join(d.dir, "docker.sock") }
 
-// Start starts it, again if it has ended, with the environment of its systemd
-// drop-ins and more of it. program is the path of dockerd, which finds its
+// Start starts it, again if it runs, with its own /etc/docker and the environment
+// of its systemd drop-ins. program is the path of dockerd, which finds its
 // containerd beside it first.
-func (d *Docker) Start(ctx context.Context, program string, env ...string) error {
+func (d *Docker) Start(ctx context.Context, program string) error {
 	if d.Process != nil && !d.ended() {
 		if err := d.Terminate(); err != nil {
 			return err
@@ -53,6 +53,7 @@ func (d *Docker) Start(ctx context.Context, program string, env ...string) error
 	if err != nil {
 		return err
 	}
+	var env []string
 	for _, file := range dropIns {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -64,15 +65,14 @@ func (d *Docker) Start(ctx context.Context, program string, env ...string) error
 			}
 		}
 	}
-	config := d.Config()
-	if _, err := os.Stat(config); os.IsNotExist(err) { // it would read the machine's
-		config = filepath.Join(d.dir, "none.json")
-		if err := os.WriteFile(config, []byte("{}"), 0o644); err != nil {
-			return err
-		}
+	if err := os.MkdirAll("/etc/docker", 0o755); err != nil { // what is mounted on
+		return err
 	}
-	args := append([]string{"env", "PATH=" + filepath.Dir(program) + ":/usr/sbin:/usr/bin:/sbin:/bin"}, env...)
-	args = append(args, program, "--config-file", config, "--host", "unix://"+d.Socket(),
+	script := `mount --bind "$0" /etc/docker && exec "$@"`
+	args := []string{"unshare", "--mount", "--", "sh", "-c", script, filepath.Dir(d.Config())}
+	args = append(args, "env", "PATH="+filepath.Dir(program)+":/usr/sbin:/usr/bin:/sbin:/bin")
+	args = append(args, env...)
+	args = append(args, program, "--host", "unix://"+d.Socket(),
 		"--data-root", filepath.Join(d.dir, "data"), "--exec-root", filepath.Join(d.dir, "exec"), "--pidfile", filepath.Join(d.dir, "pid"),
 		"--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false")
 	if d.Process, err = d.n.c.start(d.n.host, d.n.Name+"-dockerd", args...); err != nil {
