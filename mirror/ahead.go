@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/shoal-p2p/shoal/internal/delivery"
 	"github.com/shoal-p2p/shoal/p2p"
 )
 
@@ -55,9 +56,9 @@ func (a *ahead) learn(r *http.Request, mediaType string, body []byte) {
 
 // begin begins the layers that follow one that a client reads from its start. Who
 // reads only parts may never want the others.
-func (a *ahead) begin(layer digest.Digest, s span, source func(digest.Digest) p2p.Source) {
+func (a *ahead) begin(layer digest.Digest, s delivery.Span, source func(digest.Digest) p2p.Source) {
 	followers, ok := a.followers.Get(layer)
-	if !ok || s.offset > 0 {
+	if !ok || s.Offset > 0 {
 		return
 	}
 	for _, f := range followers {

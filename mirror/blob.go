@@ -2,9 +2,7 @@ package mirror
 
 import (
 	"context"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -12,13 +10,11 @@ import (
 	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/shoal-p2p/shoal/internal/delivery"
+	"github.com/shoal-p2p/shoal/internal/oci"
 	"github.com/shoal-p2p/shoal/p2p"
 	"github.com/shoal-p2p/shoal/resolver"
 )
-
-// stride is how many bytes a client must read within ClientStall: 14 kB/s at
-// the default.
-const stride = 4 << 20
 
 // Source is the way to a blob at the upstream that origin names, with the
 // credentials there.
@@ -55,46 +51,41 @@ func (m *mirror) serveBlob(w http.ResponseWriter, r *http.Request, t target, sta
 	}
 	defer c.Close()
 	setBlobHeaders(w.Header(), t.digest)
-	s, ok := spanOf(w, r, c.Size(), etagOf(t.digest))
+	s, ok := delivery.SpanOf(r, c.Size(), etagOf(t.digest), "")
 	if !ok {
-		return nil
+		return outside(w, r, c.Size())
 	}
 	m.ahead.begin(t.digest, s, source)
-	if err := c.Ready(r.Context(), s.offset); err != nil {
+	if err := c.Ready(r.Context(), s.Offset); err != nil {
 		clearBlobHeaders(w.Header())
 		return err
 	}
 	m.cfg.Metrics.FirstByte.Observe(time.Since(start).Seconds())
-	s.writeHeader(w, c.Size())
+	s.WriteHeader(w, c.Size())
 	m.copyBlob(w, r, t.digest, c, s)
 	return nil
 }
 
 // copyBlob sends what was announced, or cuts the connection.
-func (m *mirror) copyBlob(w http.ResponseWriter, r *http.Request, dgst digest.Digest, c *p2p.Content, s span) {
-	control := http.NewResponseController(w)
-	for s.length > 0 {
-		_ = control.SetWriteDeadline(time.Now().Add(m.cfg.ClientStall))
-		n, err := c.CopyRange(r.Context(), w, s.offset, min(s.length, stride))
-		if err != nil {
-			entry := log.G(r.Context()).WithError(err).WithField("blob", dgst)
-			if r.Context().Err() != nil || clientLeft(err) {
-				entry.Debug("a client stopped reading")
-			} else {
-				entry.Warn("a blob was cut short")
-			}
-			panic(http.ErrAbortHandler)
-		}
-		s.offset, s.length = s.offset+n, s.length-n
+func (m *mirror) copyBlob(w http.ResponseWriter, r *http.Request, dgst digest.Digest, c *p2p.Content, s delivery.Span) {
+	err := delivery.Copy(r.Context(), w, c, s, m.cfg.ClientStall)
+	if err == nil {
+		return
 	}
-	_ = control.SetWriteDeadline(time.Time{})
+	entry := log.G(r.Context()).WithError(err).WithField("blob", dgst)
+	if delivery.ClientLeft(r.Context(), err) {
+		entry.Debug("a client stopped reading")
+	} else {
+		entry.Warn("a blob was cut short")
+	}
+	panic(http.ErrAbortHandler)
 }
 
-// clientLeft reports whether an error is of the connection to the client.
-// containerd closes early as a matter of course.
-func clientLeft(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op != "read" && op.Op != "dial"
+// outside is the answer to a range that lies outside the content.
+func outside(w http.ResponseWriter, r *http.Request, size int64) error {
+	delivery.Unsatisfiable(w.Header(), size)
+	return oci.Errorf(oci.SideClient, http.StatusRequestedRangeNotSatisfiable, oci.CodeRangeInvalid,
+		"range %.80q is outside the content's %d bytes", r.Header.Get("Range"), size)
 }
 
 // statBlob answers HEAD. It starts no fill.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/shoal-p2p/shoal/internal/delivery"
 	"github.com/shoal-p2p/shoal/internal/oci"
 	"github.com/shoal-p2p/shoal/resolver"
 )
@@ -36,7 +37,7 @@ func (m *mirror) serveManifest(w http.ResponseWriter, r *http.Request, t target)
 	if stale {
 		h.Set("Warning", `110 - "Response is Stale"`) // RFC 7234, 5.5.1
 	}
-	if matches(r.Header.Get("If-None-Match"), etagOf(got.Digest)) {
+	if delivery.Matches(r.Header.Get("If-None-Match"), etagOf(got.Digest)) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
@@ -52,8 +53,7 @@ func (m *mirror) serveManifest(w http.ResponseWriter, r *http.Request, t target)
 	if m.cfg.Receiver != nil && fromContainerd(r) {
 		m.cfg.Receiver.Receive(r.Context(), got.MediaType, got.Digest, got.Body, m.sourceOf(repo))
 	}
-	writePart(w, r, got.Body, etagOf(got.Digest))
-	return nil
+	return writePart(w, r, got.Body, etagOf(got.Digest))
 }
 
 // fromContainerd reports whether a containerd on this machine gets a manifest.
@@ -80,19 +80,20 @@ func FromHere(r *http.Request) bool {
 }
 
 // writePart answers with a body, or the part of it that is asked for.
-func writePart(w http.ResponseWriter, r *http.Request, body []byte, etag string) {
+func writePart(w http.ResponseWriter, r *http.Request, body []byte, etag string) error {
 	size := int64(len(body))
-	s := span{length: size}
+	s := delivery.Span{Length: size}
 	if r.Method == http.MethodGet {
 		var ok bool
-		if s, ok = spanOf(w, r, size, etag); !ok {
-			return
+		if s, ok = delivery.SpanOf(r, size, etag, ""); !ok {
+			return outside(w, r, size)
 		}
 	}
-	s.writeHeader(w, size)
+	s.WriteHeader(w, size)
 	if r.Method == http.MethodGet {
-		_, _ = w.Write(body[s.offset : s.offset+s.length])
+		_, _ = w.Write(body[s.Offset : s.Offset+s.Length])
 	}
+	return nil
 }
 
 func writeBody(w http.ResponseWriter, r *http.Request, status int, mediaType string, body []byte) {
@@ -103,17 +104,6 @@ func writeBody(w http.ResponseWriter, r *http.Request, status int, mediaType str
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body)
 	}
-}
-
-// matches reports whether an If-None-Match header names the entity tag.
-func matches(header, etag string) bool {
-	for _, tag := range strings.Split(header, ",") {
-		tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
-		if tag == etag || tag == "*" {
-			return true
-		}
-	}
-	return false
 }
 
 // papersOver reports whether a failure is one that an older answer may stand in
