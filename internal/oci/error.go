@@ -26,6 +26,9 @@ const (
 	CodeManifestInvalid = "MANIFEST_INVALID"
 	CodeRangeInvalid    = "RANGE_INVALID"
 	CodeUnavailable     = "UNAVAILABLE"
+
+	// CodeFileChanged is of a file that is no longer at its source as it was.
+	CodeFileChanged = "FILE_CHANGED"
 )
 
 // Side names who failed.

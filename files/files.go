@@ -1,0 +1,46 @@
+package files
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/shoal-p2p/shoal/internal/metrics"
+	"github.com/shoal-p2p/shoal/p2p"
+	"github.com/shoal-p2p/shoal/resolver"
+)
+
+// Config is what a [Files] is made of.
+type Config struct {
+	// Node provides the bytes.
+	Node *p2p.Node
+	// Resolver reaches the sources.
+	Resolver *resolver.Resolver
+	// Metrics counts.
+	Metrics *metrics.Set
+	// StaleFor is how long a file may be served as it last was while its source
+	// cannot be reached, and says nothing of it; 0 means a day.
+	StaleFor time.Duration
+	// ClientStall is how long a client may read nothing before its connection is
+	// cut; 0 means 5 minutes.
+	ClientStall time.Duration
+}
+
+// Files is a handler of requests for files.
+type Files struct {
+	cfg   Config
+	known *known
+}
+
+// New returns a handler. It starts nothing.
+func New(cfg Config) (*Files, error) {
+	if cfg.Node == nil || cfg.Resolver == nil || cfg.Metrics == nil {
+		return nil, errors.New("files: config lacks a node, a resolver or metrics")
+	}
+	cfg.StaleFor = cmp.Or(cfg.StaleFor, 24*time.Hour)
+	cfg.ClientStall = cmp.Or(cfg.ClientStall, 5*time.Minute)
+	return &Files{cfg: cfg, known: newKnown()}, nil
+}
+
+var _ http.Handler = (*Files)(nil)
