@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/shoal-p2p/shoal/files"
 	"github.com/shoal-p2p/shoal/internal/admin"
 	"github.com/shoal-p2p/shoal/internal/daemon"
 	"github.com/shoal-p2p/shoal/internal/metrics"
@@ -75,6 +76,11 @@ func New(cfg Config) (*Agent, error) {
 		front.Receiver = a.receiver
 	}
 	cfg.Proxy.Guard = a.guard
+	fetched, err := files.New(files.Config{Node: a.node, Resolver: a.resolver, Metrics: set, StaleFor: cfg.StaleFor})
+	if err != nil {
+		return nil, err
+	}
+	cfg.Proxy.Files = fetched.With
 	if cfg.Proxy.Mirror, err = mirror.New(front); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +18,7 @@ func (f *Files) ask(ctx context.Context, q *request) (*answer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // an answer to GET may have more of a body than anybody wants
 	resp, err := f.send(ctx, q, http.MethodHead, "")
-	if err == nil && resp.StatusCode/100 != 2 && resp.StatusCode/100 != 3 {
-		// HEAD is not allowed everywhere, least of all by signed URLs.
+	if err == nil && slices.Contains(noHead, resp.StatusCode) {
 		_ = resp.Body.Close()
 		resp, err = f.send(ctx, q, http.MethodGet, "bytes=0-0")
 	}
@@ -37,6 +37,10 @@ func (f *Files) ask(ctx context.Context, q *request) (*answer, error) {
 	}
 	return read(resp.Header, size, credentials(q.header) != "", time.Now()), nil
 }
+
+// noHead are the answers of sources that may not know HEAD, or for whose signed
+// URLs it is another request.
+var noHead = []int{http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented}
 
 // send sends a request to the source, with a Range unless that is "".
 func (f *Files) send(ctx context.Context, q *request, method, span string) (*http.Response, error) {

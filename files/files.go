@@ -22,6 +22,9 @@ type Config struct {
 	// StaleFor is how long a file may be served as it last was while its source
 	// cannot be reached, and says nothing of it; 0 means a day.
 	StaleFor time.Duration
+	// Relay passes on a request that is no download's, and that only the source can
+	// answer; nil means what does so for downloads.
+	Relay http.Handler
 	// ClientStall is how long a client may read nothing before its connection is
 	// cut; 0 means 5 minutes.
 	ClientStall time.Duration
@@ -41,6 +44,13 @@ func New(cfg Config) (*Files, error) {
 	cfg.StaleFor = cmp.Or(cfg.StaleFor, 24*time.Hour)
 	cfg.ClientStall = cmp.Or(cfg.ClientStall, 5*time.Minute)
 	return &Files{cfg: cfg, known: newKnown()}, nil
+}
+
+// With is the handler with another relay.
+func (f *Files) With(relay http.Handler) http.Handler {
+	g := *f
+	g.cfg.Relay = relay
+	return &g
 }
 
 var _ http.Handler = (*Files)(nil)

@@ -182,7 +182,7 @@ func TestRefusalsOfTheSourceComeThrough(t *testing.T) {
 		got.require(t, status, []byte("the source's words\n"))
 		require.Equal(t, "Basic", got.Header.Get("WWW-Authenticate"))
 	}
-	b.origin.serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
+	b.origin.serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	require.Equal(t, http.StatusBadGateway, b.node().get("/a").StatusCode)
 }
 

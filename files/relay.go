@@ -16,6 +16,10 @@ var conditions = []string{"Range", "If-Range", "If-Match", "If-None-Match", "If-
 
 // relay passes a request to the source, and its answer back as it is.
 func (f *Files) relay(w http.ResponseWriter, r *http.Request, q *request) error {
+	if !q.download && f.cfg.Relay != nil {
+		f.cfg.Relay.ServeHTTP(w, r)
+		return nil
+	}
 	header := q.header.Clone()
 	for _, name := range conditions {
 		if v := r.Header.Values(name); len(v) > 0 {

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/shoal-p2p/shoal/internal/oci"
-	"github.com/shoal-p2p/shoal/p2p"
 )
 
 // Request headers by which a client such as `shoal get` says more than HTTP does.
@@ -145,6 +144,3 @@ func validHeader(name string, values []string) bool {
 func refuse(status int, format string, args ...any) error {
 	return oci.Errorf(oci.SideClient, status, oci.CodeUnsupported, format, args...)
 }
-
-// IsFile reports whether an agent speaks of a file, not of a blob in a registry.
-func IsFile(o p2p.Origin) bool { return o.File != "" }

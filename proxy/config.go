@@ -18,8 +18,8 @@ type Config struct {
 	// Guard says where nobody may go.
 	Guard *Guard
 	// Files, if not nil, makes what answers GET and HEAD of what a rule matches
-	// and is no registry's. Requests have absolute URLs. relay passes one on to
-	// its origin.
+	// and is no registry's, and downloads (files.HeaderGet). Requests have
+	// absolute URLs. relay passes one on to its origin.
 	Files func(relay http.Handler) http.Handler
 
 	// Rules are tried in their order; the first that matches counts. Without

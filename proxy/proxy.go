@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/log"
 
+	"github.com/shoal-p2p/shoal/files"
 	"github.com/shoal-p2p/shoal/mirror"
 	"github.com/shoal-p2p/shoal/resolver"
 )
@@ -111,10 +112,10 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, u *url.URL, host s
 	r = r.WithContext(context.WithValue(ctx, pathKey{}, path))
 	r.URL, r.Host = to, host
 	switch {
+	case p.files != nil && (way == filed || r.Header.Get(files.HeaderGet) != ""):
+		p.files.ServeHTTP(w, r)
 	case way == mirrored:
 		p.serveMirrored(w, r)
-	case way == filed && p.files != nil:
-		p.files.ServeHTTP(w, r)
 	default:
 		p.relay.ServeHTTP(w, r)
 	}

@@ -91,10 +91,7 @@ func (r *Resolver) askOnce(ctx context.Context, q FileRequest) (*http.Response, 
 type byHost struct{ r *Resolver }
 
 func (t byHost) RoundTrip(req *http.Request) (*http.Response, error) {
-	h := t.r.hosts[Canonical(req.URL.Host)]
-	if h == nil {
-		h = t.r.other
-	}
+	h, _ := t.r.at(req.URL.Host)
 	return h.client.Transport.RoundTrip(req)
 }
 

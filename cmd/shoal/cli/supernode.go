@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shoal-p2p/shoal/agent"
+	"github.com/shoal-p2p/shoal/files"
 	"github.com/shoal-p2p/shoal/internal/admin"
 	"github.com/shoal-p2p/shoal/internal/agentconfig"
 	"github.com/shoal-p2p/shoal/internal/config"
@@ -89,7 +90,12 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, role string) error {
 	registry.MustRegister(set, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	sn, err := supernode.New(supernode.Config{
 		Store: store, Metrics: set, Memory: cfg.MemoryPieces,
-		Source: func(origin p2p.Origin, dgst digest.Digest) p2p.Source { return mirror.Source(upstream, origin, dgst) },
+		Source: func(origin p2p.Origin, id digest.Digest) p2p.Source {
+			if origin.File != "" {
+				return files.Source(upstream, origin, id)
+			}
+			return mirror.Source(upstream, origin, id)
+		},
 	})
 	if err != nil {
 		return err
@@ -118,6 +124,11 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, role string) error {
 		if err != nil {
 			return err
 		}
+		fetched, err := files.New(files.Config{Node: sn.Node(), Resolver: upstream, Metrics: set, StaleFor: cfg.StaleFor})
+		if err != nil {
+			return err
+		}
+		forward.Files = fetched.With
 		front, err := proxy.New(forward)
 		if err != nil {
 			return err
