@@ -48,17 +48,15 @@ func selfSigned(t *testing.T, names ...string) (*tls.Config, []byte) {
 
 // dockerBehindProxy is a cluster with a registry that speaks HTTPS, and whose
 // agents' proxies may look into what is asked of one of its names.
-func dockerBehindProxy(t *testing.T) (c *testbed.Cluster, reg *registrytest.Registry, all []*testbed.Docker, config string) {
+func dockerBehindProxy(t *testing.T) (c *testbed.Cluster, reg *registrytest.Registry, all []*testbed.Docker) {
 	t.Helper()
 	dir := t.TempDir()
 	serve, upstream := selfSigned(t, private, closed)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "upstream.crt"), upstream, 0o644))
 	out, err := exec.CommandContext(t.Context(), "../bin/shoal", "gen-ca", "--out", dir, "--name-constraint", private).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	config = filepath.Join(dir, "shoal.yaml")
-	require.NoError(t, os.WriteFile(config, []byte(strings.ReplaceAll(`registries:
-  - {host: registry.example, ca_file: DIR/upstream.crt}
-proxy:
+	config := filepath.Join(dir, "shoal.yaml")
+	require.NoError(t, os.WriteFile(config, []byte(strings.ReplaceAll(`proxy:
   hijack_https:
     cert: DIR/ca.crt
     key: DIR/ca.key
@@ -78,13 +76,12 @@ proxy:
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(d.Config(), []byte("{\"shutdown-timeout\": 5}\n"), 0o644))
 		for host, crt := range map[string][]byte{private: own, closed: upstream} {
-			certs := filepath.Join(filepath.Dir(d.Config()), "certs.d", host)
-			require.NoError(t, os.MkdirAll(certs, 0o755))
-			require.NoError(t, os.WriteFile(filepath.Join(certs, "ca.crt"), crt, 0o644))
+			require.NoError(t, os.MkdirAll(filepath.Dir(certOf(d, host)), 0o755))
+			require.NoError(t, os.WriteFile(certOf(d, host), crt, 0o644))
 		}
 		all = append(all, d)
 	}
-	return c, reg, all, config
+	return c, reg, all
 }
 
 func TestDockerPullsFromAnyRegistryThroughTheProxy(t *testing.T) {
@@ -94,22 +91,26 @@ func TestDockerPullsFromAnyRegistryThroughTheProxy(t *testing.T) {
 	}
 	for version, program := range dockerds(t) {
 		t.Run(version, func(t *testing.T) {
-			c, reg, all, config := dockerBehindProxy(t)
+			c, reg, all := dockerBehindProxy(t)
 			img, other := pushImage(t, reg, "team/app:v1"), pushImage(t, reg, "team/other:v1")
 			reg.RequireBasic("alice", "secret")
 			for i, d := range all {
 				require.NoError(t, d.Start(t.Context(), program))
-				if i == 0 {
-					status, said := dockersProxy(t, c.Nodes[i], d, config)
-					require.Equal(t, "warning", status)
-					require.Contains(t, said, "shoal install docker --proxy")
-				}
+				status, said := dockersProxy(t, c.Nodes[i], d, private, "other.example")
+				require.Equal(t, "warning", status)
+				require.Contains(t, said, private+": dockerd has no proxy")
+				require.Contains(t, said, "shoal install docker --proxy --docker-config "+d.Config())
+				require.NotContains(t, said, certOf(d, private), "it is trusted already")
+				require.Contains(t, said, certOf(d, "other.example"))
 				require.Contains(t, installDocker(t, d, "--proxy", "--docker-socket", d.Socket()), next[version])
 				require.NoError(t, d.Start(t.Context(), program))
 				require.Equal(t, "http://127.0.0.1:65001 http://127.0.0.1:65001 localhost,127.0.0.0/8",
 					docker(t, d, "info", "--format", "{{.HTTPProxy}} {{.HTTPSProxy}} {{.NoProxy}}"))
-				status, said := dockersProxy(t, c.Nodes[i], d, config)
+				status, said = dockersProxy(t, c.Nodes[i], d, private)
 				require.Equal(t, "ok", status, said)
+				status, said = dockersProxy(t, c.Nodes[i], d, closed)
+				require.Equal(t, "warning", status, said)
+				require.Contains(t, said, closed+": the agent's proxy does not look into it")
 				for _, host := range []string{private, closed} {
 					docker(t, d, "login", "--username", "alice", "--password", "secret", host)
 				}
@@ -157,11 +158,20 @@ func TestDockerPullsFromAnyRegistryThroughTheProxy(t *testing.T) {
 	}
 }
 
-// dockersProxy is what doctor says of the way to registries that are named.
-func dockersProxy(t *testing.T, n *testbed.Node, d *testbed.Docker, config string) (status, said string) {
+// certOf is where dockerd looks for the CA of a registry.
+func certOf(d *testbed.Docker, registry string) string {
+	return filepath.Join(filepath.Dir(d.Config()), "certs.d", registry, "ca.crt")
+}
+
+// dockersProxy is what doctor says of the way to registries. Whom the proxy opens
+// the agent says itself.
+func dockersProxy(t *testing.T, n *testbed.Node, d *testbed.Docker, registries ...string) (status, said string) {
 	t.Helper()
-	out, _ := n.Command(t.Context(), "../bin/shoal", "doctor", "-o", "json", "--check-timeout", "1m", "--config", config,
-		"--registry", private, "--docker-config", d.Config(), "--docker-socket", d.Socket()).Output()
+	args := []string{"doctor", "-o", "json", "--check-timeout", "1m", "--docker-config", d.Config(), "--docker-socket", d.Socket()}
+	for _, r := range registries {
+		args = append(args, "--registry", r)
+	}
+	out, _ := n.Command(t.Context(), "../bin/shoal", args...).Output() // it fails for want of a containerd
 	var all []struct{ Name, Status, Detail, Fix string }
 	require.NoError(t, json.Unmarshal(out, &all), "%s", out)
 	for _, r := range all {

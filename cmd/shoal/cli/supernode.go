@@ -104,7 +104,7 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, role string) error {
 	told.Status = func() any {
 		s := agent.Status{Version: version.This(), Role: role, Store: store.Info(), Node: sn.Node().Status()}
 		if role == config.Up {
-			s.Mirror = cfg.MirrorListen
+			s.Mirror, s.Proxy = cfg.MirrorListen, agent.DescribeProxy(forward)
 		}
 		return s
 	}

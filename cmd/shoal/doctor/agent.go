@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/shoal-p2p/shoal/internal/config"
@@ -92,6 +93,19 @@ func (n *node) adopt(p *Process) {
 		cfg.Supernodes = []string{p.Node.Supernode.Address}
 	}
 	cfg.MirrorListen, cfg.StoreKind = p.Mirror, p.Store.Kind
+	if p.Proxy != nil {
+		cfg.HijackCert, cfg.HijackHosts, cfg.ProxyRules = p.Proxy.Certificate, nil, nil
+		for _, expr := range p.Proxy.Opens {
+			if re, err := regexp.Compile(expr); err == nil { // it has compiled there
+				cfg.HijackHosts = append(cfg.HijackHosts, config.HijackHost{Regex: re})
+			}
+		}
+		for _, r := range p.Proxy.Rules {
+			if re, err := regexp.Compile(r.Regex); err == nil {
+				cfg.ProxyRules = append(cfg.ProxyRules, config.ProxyRule{Regex: re, Direct: r.Direct})
+			}
+		}
+	}
 	if p.Store.Kind == "containerd" {
 		cfg.ContainerdAddress, cfg.ContainerdNamespace, cfg.ContainerdContentPath = p.Store.Address, p.Store.Namespace, p.Store.ContentPath
 	} else {

@@ -8,10 +8,8 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/shoal-p2p/shoal/plugin/docker"
-	"github.com/shoal-p2p/shoal/resolver"
 )
 
 // dockerd is what is known of the Docker of this machine.
@@ -95,40 +93,6 @@ func judgeDocker(d *dockerd, m mirrorOf) answer {
 		who = fmt.Sprintf("dockerd does not say how it pulls (%s), and %s", why(d.silent), d.file)
 	}
 	return warn("%s does not name the mirror: pulls from Docker Hub bypass Shoal", who).do("%s", m.installDocker("")).do(reloadDocker)
-}
-
-// checkDockerProxy looks how Docker's pulls from other registries go.
-func (n *node) checkDockerProxy(context.Context) answer {
-	if n.docker == nil || !n.docker.there() {
-		return skip("there is no Docker here")
-	}
-	var others []string
-	for _, r := range n.registries() {
-		if r != resolver.DockerHub {
-			others = append(others, r)
-		}
-	}
-	return judgeDockerProxy(n.docker.holds(), others, n.dockerMirror())
-}
-
-// judgeDockerProxy judges the way to registries other than Docker Hub, of which
-// some were named.
-func judgeDockerProxy(d docker.Daemon, named []string, m mirrorOf) answer {
-	install := func(a answer) answer {
-		return a.do("%s", m.installDocker(" --proxy")).do(restartDocker)
-	}
-	const why = "dockerd asks registry-mirrors for Docker Hub alone, and all other registries itself"
-	if d.HTTPSProxy == "" && d.HTTPProxy == "" {
-		if len(named) == 0 {
-			return install(skip("it has none: %s. Who pulls from others with Docker makes the agent its proxy", why))
-		}
-		return install(warn("Docker's pulls from %s bypass Shoal: %s. They come through the agent if it is dockerd's proxy", strings.Join(named, ", "), why))
-	}
-	if !m.is(d.HTTPSProxy) {
-		return install(warn("Docker's pulls from registries other than Docker Hub bypass Shoal: dockerd reaches them through the proxy %q", d.HTTPSProxy).
-			do("give the agent that proxy first, as HTTPS_PROXY in its environment"))
-	}
-	return fine("dockerd reaches registries other than Docker Hub through the agent")
 }
 
 // addresses are those of this machine.

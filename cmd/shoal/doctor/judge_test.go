@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/shoal-p2p/shoal/plugin/containerd"
 	"github.com/shoal-p2p/shoal/plugin/containerd/install"
 	"github.com/shoal-p2p/shoal/plugin/docker"
+	"github.com/shoal-p2p/shoal/proxy/ca"
 )
 
 // is requires a status, and words in what is said or to be done.
@@ -191,15 +194,87 @@ func TestDocker(t *testing.T) {
 }
 
 func TestDockersProxy(t *testing.T) {
-	m := mirrorOf{listen: "127.0.0.1:65001", config: docker.DefaultConfig}
-	judge := func(https string, named ...string) answer {
-		return judgeDockerProxy(docker.Daemon{HTTPProxy: https, HTTPSProxy: https}, named, m)
+	const ours, corp = "http://127.0.0.1:65001", "http://corp.example:3128"
+	// p is the way to registry.example when all is well, but for a change.
+	p := func(change func(p *dockerProxy)) dockerProxy {
+		cfg := defaults()
+		cfg.HijackCert = "/etc/shoal/ca.crt"
+		cfg.HijackHosts = []config.HijackHost{{Regex: regexp.MustCompile(`^registry\.example:(443|5000)$`)}}
+		cfg.ProxyRules = []config.ProxyRule{{Regex: regexp.MustCompile(`^https?://registry\.example(:5000)?/v2/.*/blobs/`)}}
+		p := dockerProxy{
+			says:   docker.Daemon{HTTPProxy: ours, HTTPSProxy: ours, NoProxy: "localhost,127.0.0.0/8"},
+			mirror: mirrorOf{listen: "127.0.0.1:65001", config: docker.DefaultConfig},
+			cfg:    cfg, certs: "/etc/docker/certs.d", trusts: []string{"registry.example", "registry.example:5000"},
+		}
+		change(&p)
+		return p
 	}
-	const ours = "http://127.0.0.1:65001"
-	is(t, judge(""), Skipped, "asks registry-mirrors for Docker Hub alone", "shoal install docker --proxy")
-	is(t, judge("", "registry.example"), Warning, "pulls from registry.example bypass", "Docker Hub alone", "shoal install docker --proxy", "systemctl restart docker")
-	is(t, judge("http://corp.example:3128"), Warning, `"http://corp.example:3128"`, "HTTPS_PROXY", "shoal install docker --proxy")
-	is(t, judge(ours), OK)
+	fine := func(*dockerProxy) {}
+	bare := func(p *dockerProxy) { p.says, p.cfg, p.trusts = docker.Daemon{}, defaults(), nil }
+	all := []string{
+		"shoal gen-ca --out /etc/shoal",
+		"proxy.hijack_https.cert: /etc/shoal/ca.crt and proxy.hijack_https.key: /etc/shoal/ca.key",
+		`add to proxy.hijack_https.hosts in the agent's configuration, and restart the agent: - regex: '^registry\.example:443$'`,
+		"install -D -m 644 /etc/shoal/ca.crt /etc/docker/certs.d/registry.example/ca.crt",
+		`add to proxy.rules in the agent's configuration, and restart the agent: - regex: '^https://registry\.example/'`,
+		"shoal install docker --proxy", "systemctl daemon-reload && systemctl restart docker",
+	}
+	whole := judgeDockerProxy(p(bare), []string{"registry.example"})
+	require.Equal(t, strings.Join(all, "\n"), strings.ReplaceAll(strings.Join(whole.fix, "\n"), "set in the agent's configuration: ", ""))
+	for name, c := range map[string]struct {
+		change func(*dockerProxy)
+		named  []string
+		want   Status
+		words  []string
+	}{
+		"nothing is set":            {bare, nil, Skipped, []string{"asks registry-mirrors for Docker Hub alone", "shoal doctor --registry HOST"}},
+		"nothing is set, one named": {bare, []string{"registry.example"}, Warning, []string{"bypass Shoal from registry.example: dockerd has no proxy", "Dockerd asks registry-mirrors for Docker Hub alone"}},
+		"all is well":               {fine, nil, OK, []string{"--registry HOST"}},
+		"all is well, two named":    {fine, []string{"registry.example", "registry.example:5000"}, OK, []string{"registry.example, registry.example:5000"}},
+		"another proxy":             {func(p *dockerProxy) { p.says.HTTPSProxy = corp }, nil, Warning, []string{corp, "past Shoal"}},
+		"another proxy, one named":  {func(p *dockerProxy) { p.says.HTTPSProxy = corp }, []string{"registry.example"}, Warning, []string{"through the proxy " + corp, "HTTPS_PROXY", "install docker --proxy"}},
+		"it opens nothing":          {func(p *dockerProxy) { p.cfg.HijackHosts, p.cfg.HijackCert = nil, "" }, nil, Warning, []string{"looks into none of that", "proxy.hijack_https.hosts is empty"}},
+		"it does not open this":     {fine, []string{"quay.io"}, Warning, []string{"from quay.io: the agent's proxy does not look into it", `'^quay\.io:443$'`}},
+		"another port":              {fine, []string{"registry.example:5001"}, Warning, []string{`'^registry\.example:5001$'`, `'^https://registry\.example:5001/'`}},
+		"no trust":                  {func(p *dockerProxy) { p.trusts = nil }, []string{"registry.example"}, Warning, []string{"dockerd does not trust /etc/shoal/ca.crt", "install -D"}},
+		"no rule":                   {func(p *dockerProxy) { p.cfg.ProxyRules = nil }, []string{"registry.example"}, Warning, []string{"no rule of proxy.rules names it"}},
+		"a rule that keeps it out":  {func(p *dockerProxy) { p.cfg.ProxyRules[0].Direct = true }, []string{"registry.example"}, Warning, []string{"keeps it out of the swarm", "put another before it"}},
+		"no-proxy":                  {func(p *dockerProxy) { p.says.NoProxy = ".example" }, []string{"registry.example"}, Warning, []string{"as no-proxy says (.example)"}},
+		"loopback":                  {fine, []string{"localhost:5000"}, Warning, []string{"on loopback directly"}},
+		"plain HTTP needs no trust": {func(p *dockerProxy) {
+			p.cfg.Registries = []config.Registry{{Host: "registry.example", PlainHTTP: true}}
+			p.cfg.HijackHosts, p.trusts = nil, nil
+		}, []string{"registry.example"}, OK, nil},
+		"plain HTTP needs the proxy": {func(p *dockerProxy) {
+			p.cfg.Registries = []config.Registry{{Host: "registry.example", PlainHTTP: true}}
+			p.says.HTTPProxy = ""
+		}, []string{"registry.example"}, Warning, []string{"no proxy"}},
+	} {
+		t.Run(name, func(t *testing.T) { is(t, judgeDockerProxy(p(c.change), c.named), c.want, c.words...) })
+	}
+}
+
+func TestWhoseCertificatesDockerTrusts(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, ca.Create(filepath.Join(dir, "a"), ca.Options{ValidFor: time.Hour}))
+	require.NoError(t, ca.Create(filepath.Join(dir, "b"), ca.Options{ValidFor: time.Hour}))
+	ours, err := certificates(filepath.Join(dir, "a", "ca.crt"))
+	require.NoError(t, err)
+	certs := filepath.Join(dir, "certs.d", "registry.example")
+	require.False(t, trusted(ours, certs))
+	copyTo := func(name, ca string) {
+		text, err := os.ReadFile(filepath.Join(dir, ca, "ca.crt"))
+		require.NoError(t, err)
+		require.NoError(t, os.MkdirAll(certs, 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(certs, name), text, 0o600))
+	}
+	copyTo("b.crt", "b")
+	copyTo("a.cert", "a") // a client's, to dockerd
+	require.False(t, trusted(ours, certs))
+	copyTo("a.crt", "a")
+	require.True(t, trusted(ours, certs))
+	_, err = certificates(filepath.Join(dir, "a", "ca.key"))
+	require.ErrorContains(t, err, "no certificate")
 }
 
 func TestWhichHostsAreTheMirror(t *testing.T) {

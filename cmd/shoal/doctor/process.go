@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/shoal-p2p/shoal/agent"
 	"github.com/shoal-p2p/shoal/p2p"
 )
 
@@ -23,6 +24,7 @@ type Process struct {
 	Version struct{ Version string }
 	Role    string
 	Mirror  string
+	Proxy   *agent.ProxyInfo // nil where there is none
 	Store   struct{ Kind, Dir, Address, Namespace, ContentPath string }
 	Node    p2p.Status
 }
