@@ -51,9 +51,9 @@ func selfSigned(t *testing.T, names ...string) (*tls.Config, []byte) {
 func dockerBehindProxy(t *testing.T) (c *testbed.Cluster, reg *registrytest.Registry, all []*testbed.Docker) {
 	t.Helper()
 	dir := t.TempDir()
-	serve, upstream := selfSigned(t, private, closed)
+	serve, upstream := selfSigned(t, private, closed, hubHost)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "upstream.crt"), upstream, 0o644))
-	out, err := exec.CommandContext(t.Context(), "../bin/shoal", "gen-ca", "--out", dir, "--name-constraint", private).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "../bin/shoal", "gen-ca", "--out", dir, "--name-constraint", private, "--name-constraint", "docker.io").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	config := filepath.Join(dir, "shoal.yaml")
 	require.NoError(t, os.WriteFile(config, []byte(strings.ReplaceAll(`proxy:
@@ -61,12 +61,12 @@ func dockerBehindProxy(t *testing.T) (c *testbed.Cluster, reg *registrytest.Regi
     cert: DIR/ca.crt
     key: DIR/ca.key
     hosts:
-      - {regex: '^registry\.example:443$', ca_file: DIR/upstream.crt}
+      - {regex: '^(registry\.example|registry-1\.docker\.io):443$', ca_file: DIR/upstream.crt}
   rules:
-    - regex: ^https://registry\.example/
+    - regex: ^https://(registry\.example|registry-1\.docker\.io)/
 `, "DIR", dir)), 0o644))
 	flags := []string{"--config", config}
-	c, _ = build(t, testbed.Options{Nodes: 2, Store: "local", Names: []string{private, closed}, AgentFlags: flags, SupernodeFlags: flags}, 1, 1)
+	c, _ = build(t, testbed.Options{Nodes: 2, Store: "local", Names: []string{private, closed, hubHost}, AgentFlags: flags, SupernodeFlags: flags}, 1, 1)
 	reg = registrytest.New(t)
 	require.NoError(t, c.Serve(443, reg.Config.Handler, serve))
 	own, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
@@ -75,7 +75,7 @@ func dockerBehindProxy(t *testing.T) (c *testbed.Cluster, reg *registrytest.Regi
 		d, err := n.NewDocker()
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(d.Config(), []byte("{\"shutdown-timeout\": 5}\n"), 0o644))
-		for host, crt := range map[string][]byte{private: own, closed: upstream} {
+		for host, crt := range map[string][]byte{private: own, hubHost: own, closed: upstream} {
 			require.NoError(t, os.MkdirAll(filepath.Dir(certOf(d, host)), 0o755))
 			require.NoError(t, os.WriteFile(certOf(d, host), crt, 0o644))
 		}
@@ -156,6 +156,30 @@ func TestDockerPullsFromAnyRegistryThroughTheProxy(t *testing.T) {
 			require.Error(t, err)
 		})
 	}
+}
+
+// TestDockerPullsPrivateImagesOfDockerHubThroughTheProxy is for dockerds that give
+// mirrors no credentials, and go to Docker Hub itself instead.
+func TestDockerPullsPrivateImagesOfDockerHubThroughTheProxy(t *testing.T) {
+	c, reg, all := dockerBehindProxy(t)
+	img := pushImage(t, reg, "team/private:v1")
+	direct := reg.URL
+	reg.URL = "https://" + hubHost // where it gives out tokens
+	t.Cleanup(func() { reg.URL = direct })
+	reg.RequireToken("alice", "secret")
+	for i, d := range all {
+		require.NoError(t, d.Start(t.Context(), dockerds(t)["moby 2.0"]))
+		installDocker(t, d, "--proxy", "--docker-socket", d.Socket())
+		require.NoError(t, d.Start(t.Context(), dockerds(t)["moby 2.0"]))
+		_, err := d.Run(t.Context(), "pull", "team/private:v1")
+		require.Error(t, err, "nobody is logged in")
+		require.NoError(t, d.LogIn(hubLogin, "alice", "secret"))
+		docker(t, d, "pull", "team/private:v1")
+		requireImage(t, d, "team/private:v1", img)
+		from := sources(t, c.Nodes[i])
+		require.Equal(t, sizeOf(t, img), from["supernode"]+from["peer"])
+	}
+	require.Equal(t, sizeOf(t, img), reg.BlobBytes())
 }
 
 // certOf is where dockerd looks for the CA of a registry.

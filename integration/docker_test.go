@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"encoding/base64"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,8 +19,12 @@ import (
 	"github.com/shoal-p2p/shoal/internal/registrytest"
 )
 
-// hubHost is where Docker Hub answers.
-const hubHost = "registry-1.docker.io"
+// hubHost is where Docker Hub answers, hubLogin what its credentials are filed
+// under.
+const (
+	hubHost  = "registry-1.docker.io"
+	hubLogin = "https://index.docker.io/v1/"
+)
 
 // dockerds are the versions that everything must work with: Debian's, with
 // Docker's own image store, and a current one with that of containerd.
@@ -158,7 +161,7 @@ func TestDockerPullsPrivateImagesWithItsOwnLogin(t *testing.T) {
 	img := pushImage(t, hub, "team/private:v1")
 	hub.RequireToken("alice", "secret")
 	logIn := func(d *testbed.Docker, password string) {
-		require.NoError(t, d.LogIn("https://index.docker.io/v1/", base64.StdEncoding.EncodeToString([]byte("alice:"+password))))
+		require.NoError(t, d.LogIn(hubLogin, "alice", password))
 	}
 	logIn(all[0], "secret")
 	docker(t, all[0], "pull", "team/private:v1")

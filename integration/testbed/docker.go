@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -100,11 +101,12 @@ func (d *Docker) Run(ctx context.Context, args ...string) (string, error) {
 }
 
 // LogIn gives the client credentials for a registry, as docker login writes them.
-func (d *Docker) LogIn(registry, basic string) error {
+func (d *Docker) LogIn(registry, user, password string) error {
 	dir := filepath.Join(d.dir, "client")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	basic := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
 	text := fmt.Sprintf("{\"auths\": {%q: {\"auth\": %q}}}\n", registry, basic)
 	return os.WriteFile(filepath.Join(dir, "config.json"), []byte(text), 0o600)
 }
