@@ -18,7 +18,7 @@ type Status struct {
 
 // StoreInfo says where blobs are kept.
 type StoreInfo struct {
-	Kind        string `json:"kind"`                  // local, containerd, or other
+	Kind        string `json:"kind"`                  // local, containerd, none, or other
 	Dir         string `json:"dir,omitempty"`         // of the local store
 	Address     string `json:"address,omitempty"`     // of containerd
 	Namespace   string `json:"namespace,omitempty"`   // of containerd

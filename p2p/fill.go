@@ -80,7 +80,7 @@ func (t *task) openIngest(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-	case errdefs.IsNotImplemented(err): // it keeps no files
+	case errdefs.IsNotImplemented(err): // it keeps none such
 		ingest = &passing{}
 	case t.n.cfg.Seed:
 		return oci.Errorf(oci.SideStore, http.StatusInsufficientStorage, oci.CodeUnavailable,

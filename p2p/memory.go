@@ -117,8 +117,8 @@ func (b *buffer) release() {
 }
 
 // takeMemory returns memory for a piece of a task, if need be at the expense of
-// pieces that the store has or nobody waits for, or of later ones if a client
-// waits for this one. Callers hold n.mu.
+// pieces that the store has, that nobody waits for, or that nobody will ask for
+// soon; or of any later ones if a client waits for this one. Callers hold n.mu.
 func (n *Node) takeMemory(t *task, i int) *buffer {
 	size, urgent := t.layout.Len(i), t.urgent(i)
 	b := n.mem.take(size, urgent)
@@ -139,23 +139,27 @@ func (n *Node) takeMemory(t *task, i int) *buffer {
 			break
 		}
 	}
-	for awaited := t.awaited(i); awaited && !enough() && n.displace(); {
+	for awaited := t.awaited(i); !enough() && n.displace(awaited); {
 	}
 	return b
 }
 
 // displace drops the piece from memory that the most others come before, of
-// those that can be read again. It reports whether there was one. Callers hold
-// n.mu.
-func (n *Node) displace() bool {
+// those that can be read again, and unless any will do of those beyond every
+// window. It reports whether there was one. Callers hold n.mu.
+func (n *Node) displace(whichever bool) bool {
 	var of *task
 	piece, most := 0, 0
 	for _, t := range n.tasks {
 		if t.keeps || t.ingest == nil { // the sink will make room
 			continue
 		}
+		least := 0
+		if !whichever {
+			least = t.width()
+		}
 		for i := range t.bufs {
-			if d := t.distance(i); d > most {
+			if d := t.distance(i); d > most && d >= least {
 				of, piece, most = t, i, d
 			}
 		}

@@ -51,6 +51,7 @@ func (n *Node) Open(ctx context.Context, dgst digest.Digest, src Source) (*Conte
 	c := &Content{n: n, task: t}
 	t.contents[c] = struct{}{}
 	t.used = time.Now()
+	t.rewindow() // nothing is asked for while nobody reads
 	t.notify()
 	n.mu.Unlock()
 	if err := c.await(ctx, func() bool { return t.known }); err != nil {

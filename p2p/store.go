@@ -11,7 +11,8 @@ import (
 // Store holds whole blobs by digest: the node's content store. It is the piece
 // store too: pieces are read back from it, and nothing is written beside it. It
 // may hold files by their IDs (package piece) like blobs; one that does not
-// finds none, and returns errdefs.ErrNotImplemented where it should receive one.
+// finds none, and returns errdefs.ErrNotImplemented where it should receive one:
+// then they pass through memory.
 type Store interface {
 	// Open returns a committed blob, or an error for which
 	// errdefs.IsNotFound holds.

@@ -117,7 +117,7 @@ func (s *swarm) agentBehind(front behind, change ...func(*p2p.Config)) *agent {
 	for _, c := range change {
 		c(&cfg)
 	}
-	a.store = cfg.Store.(*p2ptest.Store)
+	a.store, _ = cfg.Store.(*p2ptest.Store) // nil: it keeps nothing
 	a.Node, err = p2p.NewNode(cfg)
 	require.NoError(s.t, err)
 	handler := a.Handler()

@@ -94,8 +94,8 @@ func (c *Config) complete(taker string) error {
 	if c.StoreDir == "" {
 		c.StoreDir = filepath.Join(c.DataDir, "content")
 	}
-	if c.StoreKind != "local" && c.StoreKind != "containerd" {
-		return fmt.Errorf("store.kind is %q: it is local or containerd", c.StoreKind)
+	if c.StoreKind != "local" && c.StoreKind != "containerd" && c.StoreKind != "none" {
+		return fmt.Errorf("store.kind is %q: it is local, containerd or none", c.StoreKind)
 	}
 	if c.ContainerdIngest != "stream" && c.ContainerdIngest != "direct" {
 		return fmt.Errorf("containerd.ingest is %q: it is stream or direct", c.ContainerdIngest)

@@ -65,7 +65,7 @@ var Keys = []Key{
 	{"proxy.allow_to", Networks, "", "networks that the proxy and the mirror may reach although they are refused by default: the agent's own addresses, link-local ones and those where clouds give out credentials", mirror},
 	{"proxy.hijack_https.cert", String, "", "PEM file with the certificate of the CA that signs for the hosts of proxy.hijack_https.hosts, or with one that is presented for all of them", mirror},
 	{"proxy.hijack_https.key", String, "", "PEM file with its key, which nobody else may read", mirror},
-	{"store.kind", String, "local", "content store: local (Shoal's own) or containerd (that of a running containerd)", []string{Agent}},
+	{"store.kind", String, "local", "content store: local (Shoal's own), containerd (that of a running containerd) or none (what passes is held in memory alone, and shared from there)", []string{Agent}},
 	{"store.dir", String, "", "directory of the local content store; content below data_dir if empty", all},
 	{"store.max_bytes", Bytes, "0", "size of the local content store, least recently used blobs go first; 0 is no bound", all},
 	{"containerd.address", String, "/run/containerd/containerd.sock", "socket of containerd", []string{Agent}},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/shoal-p2p/shoal/agent"
 	"github.com/shoal-p2p/shoal/internal/config"
 	"github.com/shoal-p2p/shoal/p2p"
 	"github.com/shoal-p2p/shoal/plugin/containerd"
@@ -77,9 +78,18 @@ type store interface {
 	io.Closer
 }
 
+// none is the store of an agent that keeps nothing.
+type none struct{ p2p.NoStore }
+
+func (none) Close() error          { return nil }
+func (none) Info() agent.StoreInfo { return agent.StoreInfo{Kind: "none"} }
+
 func openStore(cfg *config.Config) (store, error) {
-	if cfg.StoreKind == "local" {
+	switch cfg.StoreKind {
+	case "local":
 		return openLocal(cfg)
+	case "none":
+		return none{}, nil
 	}
 	return containerd.New(containerd.Config{
 		Address: cfg.ContainerdAddress, Namespace: cfg.ContainerdNamespace, ContentPath: cfg.ContainerdContentPath,

@@ -29,7 +29,7 @@ func (n *node) checkContainerd(ctx context.Context) answer {
 	addr := strings.TrimPrefix(n.Config.ContainerdAddress, "unix://")
 	_, err := os.Stat(addr)
 	if !n.storesInContainerd() && err != nil {
-		return skip("none at %s, and none is needed: the agent has a store of its own (store.kind local)", addr)
+		return skip("none at %s, and none is needed: store.kind is %s", addr, n.Config.StoreKind)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		a := fail("there is no socket at %s (containerd.address)", addr)
@@ -89,7 +89,7 @@ func judgeVersion(version, addr string) answer {
 func (n *node) checkContent(context.Context) answer {
 	switch {
 	case !n.storesInContainerd():
-		return skip("the agent has a store of its own (store.kind local)")
+		return skip("the agent does not need it: store.kind is %s", n.Config.StoreKind)
 	case n.daemon.Version == "":
 		return n.withoutContainerd()
 	}
@@ -132,7 +132,7 @@ func judgeContent(ours, theirs string, same bool, err error) answer {
 func (n *node) checkLayers(context.Context) answer {
 	switch {
 	case !n.storesInContainerd():
-		return skip("the agent has a store of its own (store.kind local)")
+		return skip("the agent does not need it: store.kind is %s", n.Config.StoreKind)
 	case n.daemon.Version == "":
 		return n.withoutContainerd()
 	case n.reading == nil:
@@ -153,7 +153,7 @@ func judgeLayers(file string) answer {
 func (n *node) checkNamespace(context.Context) answer {
 	switch {
 	case !n.storesInContainerd():
-		return skip("the agent has a store of its own (store.kind local)")
+		return skip("the agent does not need it: store.kind is %s", n.Config.StoreKind)
 	case n.daemon.Version == "":
 		return n.withoutContainerd()
 	}
