@@ -115,10 +115,10 @@ func (b *barTransfers) newBar(name string, size int64) *mpb.Bar {
 			defer b.mu.Unlock()
 			return " " + b.meter.line(time.Now())
 		})),
-		mpb.BarExtender(mpb.BarFillerFunc(func(w io.Writer, _ decor.Statistics) error {
+		mpb.BarExtender(mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			_, err := fmt.Fprintln(w, b.from)
+			_, err := fmt.Fprintln(w, b.from[:min(len(b.from), s.AvailableWidth)])
 			return err
 		}), false))
 }
@@ -145,7 +145,7 @@ func (b *barTransfers) Note(text string) {
 func (b *barTransfers) sources(text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.from = text
+	b.from = "  " + text
 }
 
 func (b *barTransfers) end() {

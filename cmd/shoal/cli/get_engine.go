@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -55,9 +56,10 @@ func (e *engine) watch(ctx context.Context, t transfers) (told func() string, st
 	if e.status == nil {
 		return func() string { return "from the source" }, func() {}
 	}
+	const through = "through the agent"
 	before, err := e.status(ctx)
 	if err != nil {
-		return func() string { return "through the agent" }, func() {}
+		return func() string { return through }, func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -78,9 +80,9 @@ func (e *engine) watch(ctx context.Context, t transfers) (told func() string, st
 	told = func() string {
 		after, err := e.status(context.WithoutCancel(ctx))
 		if err != nil {
-			return "through the agent"
+			return through
 		}
-		return bySource(before, after)
+		return cmp.Or(bySource(before, after), through)
 	}
 	return told, func() {
 		cancel()

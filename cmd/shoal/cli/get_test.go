@@ -7,14 +7,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -332,4 +336,106 @@ func TestGetToWhatIsNoFile(t *testing.T) {
 	require.Equal(t, []string{"pipe"}, names(t, dir))
 	_, err = shoalGet(t, "--timeout", "100ms", "-o", pipe, s.URL+"/a")
 	require.Equal(t, 7, code(err), "nobody reads: %v", err)
+}
+
+func TestGetTellsWhatIsWrongWithTheCommandLine(t *testing.T) {
+	for want, args := range map[string][]string{
+		"requires at least 1 arg":      {},
+		"unknown flag":                 {"--what", "http://h/"},
+		"begin with http":              {"h/a"},
+		"--range: range":               {"--range", "5-1", "http://h/"},
+		"--limit-rate: rate":           {"--limit-rate", "fast", "http://h/"},
+		"--digest: digest":             {"--digest", "abc", "http://h/"},
+		"--md5: MD5":                   {"--md5", "abc", "http://h/"},
+		"--header: a header is":        {"--header", "abc", "http://h/"},
+		"it is p2p or source":          {"--pattern", "cdn", "http://h/"},
+		"it is auto, plain or none":    {"--progress", "dots", "http://h/"},
+		"must not be below 0":          {"--retry", "-1", "http://h/"},
+		"is one file, for several URL": {"-o", "/tmp", "-o", "x", "http://h/a", "http://h/b"},
+	} {
+		out, err := shoal(append([]string{"get"}, args...)...)
+		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, "see shoal get --help")
+		require.Equal(t, 2, code(err), want)
+		require.Empty(t, out)
+	}
+}
+
+func TestGetWithAnAgentThatHasNoMirror(t *testing.T) {
+	supernode := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(agent.Status{Role: "supernode"})
+	}))
+	defer supernode.Close()
+	_, err := shoal("get", "--admin", strings.TrimPrefix(supernode.URL, "http://"), "http://h/a")
+	require.ErrorContains(t, err, "has no mirror")
+}
+
+func TestGetSaysNothingWhenQuiet(t *testing.T) {
+	s := newSource(t, 1<<20)
+	inDir(t)
+	s.breakAt = 600_000
+	out, err := shoalGet(t, "-q", s.URL+"/a")
+	require.NoError(t, err)
+	require.Empty(t, out)
+}
+
+func TestGetTellsOfAStaleFile(t *testing.T) {
+	s := newSource(t, 1000)
+	inDir(t)
+	s.handle = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Warning", `111 shoal "Revalidation Failed"`)
+		w.Header().Set("Age", "90")
+		return false
+	}
+	out, err := shoalGet(t, s.URL+"/a")
+	require.NoError(t, err)
+	require.Contains(t, out, "as the swarm had it 1m30s ago")
+}
+
+func TestASignalKeepsThePartOfGet(t *testing.T) {
+	s, dir := newSource(t, 8<<20), inDir(t)
+	p := start(t, "get", "--admin", newFakeAgent(t).admin, "--limit-rate", "1M", s.URL+"/a")
+	part := filepath.Join(dir, ".a.shoal-part")
+	require.Eventually(t, func() bool {
+		info, err := os.Stat(part)
+		return err == nil && info.Size() > 0
+	}, 10*time.Second, 10*time.Millisecond)
+	require.NoError(t, p.Process.Signal(syscall.SIGINT))
+	p.until(t, "the part that came is kept")
+	p.until(t, "")
+	var ended *exec.ExitError
+	require.ErrorAs(t, p.Wait(), &ended)
+	require.Equal(t, 130, ended.ExitCode())
+	out, err := shoalGet(t, "--digest", s.digest(), s.URL+"/a")
+	require.NoError(t, err)
+	require.Contains(t, out, "of it now")
+	require.Equal(t, []string{"a"}, names(t, dir))
+}
+
+func TestGetFromASourceThatProvesNothing(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	inDir(t)
+	_, err := shoalGet(t, "--retry", "0", s.URL+"/a")
+	require.ErrorContains(t, err, "certificate")
+	require.Equal(t, 4, code(err))
+}
+
+func TestPlainLinesAreRare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		w, err := newTransfers(&out, "plain")
+		require.NoError(t, err)
+		w.Started("a", 100<<20, 0, "")
+		for i := range 50 {
+			time.Sleep(500 * time.Millisecond)
+			w.Moved(int64(i+1) << 20)
+		}
+		w.end()
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		require.Len(t, lines, 2)
+		require.Contains(t, lines[0], "a 20 % of 100.0 MiB, 2.0 MiB/s, 40s left")
+	})
 }

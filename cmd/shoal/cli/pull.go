@@ -79,7 +79,9 @@ func pull(cmd *cobra.Command, image string, f pullFlags) error {
 	took := time.Since(start)
 	fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n%s in %.1f s", named, result.Digest, size(result.Size), took.Seconds())
 	if after, err := askStatus(ctx, f.admin); err == nil {
-		fmt.Fprint(cmd.OutOrStdout(), ": ", bySource(before, after))
+		if from := bySource(before, after); from != "" {
+			fmt.Fprint(cmd.OutOrStdout(), ": ", from)
+		}
 	}
 	fmt.Fprintln(cmd.OutOrStdout())
 	return nil

@@ -107,11 +107,17 @@ func printStatus(w io.Writer, s *agent.Status) error {
 	return t.Flush()
 }
 
-// bySource is where bytes came from between two moments.
+// bySource is where bytes came from between two moments; "" if none came.
 func bySource(before, after *agent.Status) string {
-	bytes := func(source string) string { return size(after.Node.Bytes[source] - before.Node.Bytes[source]) }
-	return fmt.Sprintf("%s from the upstream, %s from the supernode, %s from peers, %s from the store",
-		bytes("upstream"), bytes("supernode"), bytes("peer"), bytes("store"))
+	var all []string
+	for _, s := range []struct{ source, name string }{
+		{"peer", "peers"}, {"supernode", "the supernode"}, {"upstream", "the upstream"}, {"store", "the store"},
+	} {
+		if n := after.Node.Bytes[s.source] - before.Node.Bytes[s.source]; n > 0 {
+			all = append(all, size(n)+" from "+s.name)
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // short is enough of a digest to recognise it.

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -28,6 +27,7 @@ func Direct() (http.Handler, func()) {
 		Transport: transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.Host = ""
+			r.Out.URL.RawQuery = r.In.URL.RawQuery // which may be one that Go would not write
 			for key := range r.Out.Header {
 				if strings.HasPrefix(key, "Shoal-") {
 					r.Out.Header.Del(key)
@@ -35,21 +35,13 @@ func Direct() (http.Handler, func()) {
 			}
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			http.Error(w, unquoted(err).Error(), http.StatusBadGateway)
+			if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
+				err = fmt.Errorf("host %s is not known", e.Name)
+			}
+			http.Error(w, err.Error(), http.StatusBadGateway)
 		},
 		FlushInterval: -1,
 		ErrorLog:      stdlog.New(io.Discard, "", 0), // the client sees what breaks
 	}
 	return proxy, transport.CloseIdleConnections
-}
-
-// unquoted is an error of net/http without the URL, which may hold secrets.
-func unquoted(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err
-	}
-	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
-		return fmt.Errorf("host %s is not known", e.Name)
-	}
-	return err
 }

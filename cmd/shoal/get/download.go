@@ -15,12 +15,11 @@ const buffer = 256 << 10
 
 // download brings the content of one URL into an output.
 type download struct {
-	o      Options
-	client *http.Client
-	brake  *brake
-	url    *url.URL
-	out    output
-	sums   *sums
+	o     Options
+	brake *brake
+	url   *url.URL
+	out   output
+	sums  *sums
 
 	// What the output has.
 	content content
@@ -32,6 +31,7 @@ type download struct {
 // run asks until the content is there. An error that another try may mend is
 // answered with one, after a pause that doubles as long as nothing comes.
 func (d *download) run(ctx context.Context) error {
+	changed := false
 	for tries := 0; ; tries++ {
 		reached := d.reached
 		err := d.attempt(ctx)
@@ -40,6 +40,10 @@ func (d *download) run(ctx context.Context) error {
 		}
 		if ctx.Err() != nil {
 			return ended(ctx)
+		}
+		if errors.Is(err, errChanged) && !changed { // what was there is gone: now it is asked for all
+			changed = true
+			continue
 		}
 		if d.reached > reached {
 			tries = 0
@@ -100,7 +104,7 @@ func (d *download) attempt(ctx context.Context) error {
 	dog := newWatchdog(d.o.Stall, cancel)
 	defer dog.rest()
 	dog.watch()
-	resp, err := d.client.Do(d.request(ctx))
+	resp, err := d.ask(ctx)
 	dog.rest()
 	if err != nil {
 		return d.unanswered(ctx, err)
@@ -132,13 +136,13 @@ func (d *download) attempt(ctx context.Context) error {
 
 // unanswered is the error of a request that got no answer.
 func (d *download) unanswered(ctx context.Context, err error) error {
-	if e, ok := errors.AsType[*Error](err); ok { // ours, from below http.Client
+	if e, ok := errors.AsType[*Error](err); ok { // ours
 		return e
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	return lost(unquoted(err))
+	return lost(fmt.Errorf("no answer: %w", err))
 }
 
 // restart makes the next attempt ask for all of the content.

@@ -21,23 +21,17 @@ type Engine struct {
 	served    chan struct{}
 }
 
-// Agent is the way to the agent whose mirror listens at addr. Errors that
-// [NotThere] knows mean that nothing does.
+// Agent is the way to the agent whose mirror listens at addr.
 func Agent(addr string) *Engine {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	return through(func(ctx context.Context) (net.Conn, error) {
 		conn, err := dialer.DialContext(ctx, "tcp", addr)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errNotThere, err)
+			return nil, fmt.Errorf("the agent is not there: %w", err)
 		}
 		return conn, nil
 	})
 }
-
-var errNotThere = errors.New("the agent is not there")
-
-// NotThere says whether a request failed because no agent took it.
-func NotThere(err error) bool { return errors.Is(err, errNotThere) }
 
 // Serve runs handler in this process, without an address that others could
 // reach.

@@ -46,7 +46,7 @@ func KindOf(err error) Kind {
 // ended is why ctx ended.
 func ended(ctx context.Context) *Error {
 	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return failed(Timeout, "the time is over")
+		return failed(Timeout, "it took longer than the timeout")
 	}
 	return failed(Interrupted, "interrupted")
 }

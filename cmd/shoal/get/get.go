@@ -54,14 +54,13 @@ type Result struct {
 
 // Getter downloads one file after the other.
 type Getter struct {
-	o      Options
-	client *http.Client
-	done   map[string]bool // outputs
+	o    Options
+	done map[string]bool // outputs
 }
 
 // New returns a Getter.
 func New(o Options) *Getter {
-	return &Getter{o: o, client: &http.Client{Transport: o.Engine, CheckRedirect: redirect}, done: map[string]bool{}}
+	return &Getter{o: o, done: map[string]bool{}}
 }
 
 // Get downloads the file at u to output, which is as -o: a file, a folder, "-",
@@ -75,7 +74,7 @@ func (g *Getter) Get(ctx context.Context, u *url.URL, output string) (Result, er
 }
 
 func (g *Getter) get(ctx context.Context, u *url.URL, output string) (Result, error) {
-	d := &download{o: g.o, client: g.client, brake: newBrake(g.o.Rate), url: u, sums: newSums(g.o.Digests)}
+	d := &download{o: g.o, brake: newBrake(g.o.Rate), url: u, sums: newSums(g.o.Digests)}
 	if err := g.open(ctx, d, output); err != nil {
 		return Result{}, err
 	}

@@ -101,8 +101,7 @@ func openLocked(path string) (*os.File, error) {
 	}
 }
 
-// openOurs opens a regular file that belongs to this user: in a folder such as
-// /tmp, others may have put something there.
+// openOurs opens a regular file that nobody else put there.
 func openOurs(path string, flags int, mode fs.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(path, flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, mode)
 	if err != nil {
@@ -113,11 +112,20 @@ func openOurs(path string, flags int, mode fs.FileMode) (*os.File, error) {
 		f.Close()
 		return nil, local(err)
 	}
-	if sys, ok := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || ok && int(sys.Uid) != os.Geteuid() {
+	if !info.Mode().IsRegular() || planted(filepath.Dir(path), info) {
 		f.Close()
 		return nil, failed(Local, "%s is in the way: it is no regular file of this user; remove it", path)
 	}
 	return f, nil
+}
+
+// planted says whether someone else may have put a file into a folder where
+// everybody can, to own the output then. Elsewhere the owner tells nothing: network
+// file systems change it.
+func planted(dir string, file fs.FileInfo) bool {
+	d, err := os.Stat(dir)
+	sys, ok := file.Sys().(*syscall.Stat_t)
+	return err == nil && ok && d.Mode()&fs.ModeSticky != 0 && d.Mode().Perm()&0o002 != 0 && int(sys.Uid) != os.Geteuid()
 }
 
 // left is how much of the file can be continued.

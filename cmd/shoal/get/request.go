@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -66,14 +67,50 @@ func task(u *url.URL, filter []string, r Range) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// request asks for what a download lacks.
-func (d *download) request(ctx context.Context) *http.Request {
-	plain := *d.url
-	plain.User = nil
-	req := (&http.Request{Method: http.MethodGet, URL: &plain, Host: plain.Host, Header: d.o.Header.Clone()}).WithContext(ctx)
-	if req.Header == nil {
-		req.Header = http.Header{}
+// ask asks for what a download lacks, and follows the source to where it has it.
+func (d *download) ask(ctx context.Context) (*http.Response, error) {
+	at := d.url
+	for range maxRedirects + 1 {
+		resp, err := d.o.Engine.RoundTrip(d.request(ctx, at))
+		if err != nil {
+			return nil, err
+		}
+		to, err := moved(resp, at)
+		if to == nil && err == nil {
+			return resp, nil
+		}
+		resp.Body.Close()
+		if err != nil {
+			return nil, err
+		}
+		at = to
 	}
+	return nil, failed(Refused, "it redirects more than %d times", maxRedirects)
+}
+
+// moved is where an answer redirects to, nil if it does not.
+func moved(resp *http.Response, from *url.URL) (*url.URL, error) {
+	to := resp.Header.Get("Location")
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil, nil
+	}
+	if to == "" {
+		return nil, nil
+	}
+	u, err := from.Parse(to)
+	if err != nil {
+		return nil, failed(Refused, "it redirects to what is no URL: %w", hideQuoted(err))
+	}
+	return u, nil
+}
+
+// request asks a source for what a download lacks.
+func (d *download) request(ctx context.Context, at *url.URL) *http.Request {
+	plain := *at
+	plain.User = nil
+	req := (&http.Request{Method: http.MethodGet, URL: &plain, Host: plain.Host, Header: d.headers(at)}).WithContext(ctx)
 	def := func(key, value string) {
 		if _, ok := req.Header[key]; !ok {
 			req.Header.Set(key, value)
@@ -82,10 +119,6 @@ func (d *download) request(ctx context.Context) *http.Request {
 	def("User-Agent", "shoal/"+version.This().Version)
 	def("Accept", "*/*")
 	def("Accept-Encoding", "identity") // what is hashed and resumed is the file itself
-	if user := d.url.User; user != nil && req.Header.Get("Authorization") == "" {
-		password, _ := user.Password()
-		req.SetBasicAuth(user.Username(), password)
-	}
 	req.Header.Set("Shoal-Get", "p2p")
 	if d.o.Source {
 		req.Header.Set("Shoal-Get", "source")
@@ -106,24 +139,30 @@ func (d *download) request(ctx context.Context) *http.Request {
 }
 
 // harmless are headers of the user that any host may see.
-var harmless = []string{"Accept", "Accept-Encoding", "Accept-Language", "If-Range", "Range", "User-Agent", "Shoal-Get", "Shoal-Filter", "Shoal-Resume"}
+var harmless = []string{"Accept", "Accept-Encoding", "Accept-Language", "User-Agent"}
 
-// redirect lets a source send us elsewhere. Another origin does not get the user's
-// headers, since any of them may be a credential, nor the URL that led to it.
-func redirect(req *http.Request, via []*http.Request) error {
-	if len(via) > maxRedirects {
-		return failed(Refused, "the source redirects more than %d times", maxRedirects)
-	}
-	if _, ok := via[0].Header["Referer"]; !ok {
-		req.Header.Del("Referer")
-	}
-	req.URL.User = nil
-	if from := via[0].URL; req.URL.Scheme != from.Scheme || !strings.EqualFold(req.URL.Host, from.Host) {
-		for key := range req.Header {
-			if !slices.Contains(harmless, key) {
-				req.Header.Del(key)
-			}
+// headers are those of the user for a source. An origin to which the source that
+// the user named redirects gets only what cannot be a credential.
+func (d *download) headers(at *url.URL) http.Header {
+	h := http.Header{}
+	ours := origin(at) == origin(d.url)
+	for key, values := range d.o.Header {
+		if ours || slices.Contains(harmless, key) {
+			h[key] = slices.Clone(values)
 		}
 	}
-	return nil
+	if user := d.url.User; ours && user != nil && h.Get("Authorization") == "" {
+		password, _ := user.Password()
+		(&http.Request{Header: h}).SetBasicAuth(user.Username(), password)
+	}
+	return h
+}
+
+// origin is scheme, host and port of a URL.
+func origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
