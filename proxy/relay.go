@@ -31,7 +31,7 @@ func newRelay(origins http.RoundTripper) relay {
 
 func (y relay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{
-		ResponseWriter: w, control: http.NewResponseController(w),
+		ResponseWriter: w, control: http.NewResponseController(w), version: r.ProtoMajor*10 + r.ProtoMinor,
 		// Package http has dropped a length that stood beside the chunks. Who
 		// counts by that takes the rest for another request: there is none
 		// (RFC 9112, section 6.1).
@@ -132,24 +132,33 @@ func relayFailed(w http.ResponseWriter, r *http.Request, err error) {
 type answer struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	version int  // of HTTP that the client speaks: 10, 11, 20
 	last    bool // of its connection
-	wrote   bool
 }
 
 func (a *answer) WriteHeader(status int) {
-	if status >= 200 && !a.wrote {
-		a.wrote = true
-		h := a.Header()
-		for _, name := range []string{"Content-Type", "Date"} {
-			if _, ok := h[name]; !ok {
-				h[name] = nil // package http adds none then
-			}
+	if status < 200 {
+		if a.version > 10 { // RFC 9110, section 15.2
+			a.ResponseWriter.WriteHeader(status)
 		}
-		if a.last {
-			h.Set("Connection", "close")
+		return
+	}
+	h := a.Header()
+	for _, name := range []string{"Content-Type", "Date"} {
+		if _, ok := h[name]; !ok {
+			h[name] = nil // package http adds none then
 		}
 	}
+	if a.last {
+		h.Set("Connection", "close")
+	}
+	if a.version < 20 && h.Get("Trailer") != "" { // they follow chunks alone
+		h.Del("Content-Length")
+	}
 	a.ResponseWriter.WriteHeader(status)
+	if h.Get("Content-Length") == "" {
+		_ = a.control.Flush() // else package http finds out a length
+	}
 }
 
 func (a *answer) Write(b []byte) (int, error) {

@@ -95,6 +95,34 @@ func TestAnAnswerIsRelayedAsItIs(t *testing.T) {
 	}
 }
 
+func TestAnOldClientGetsOneAnswer(t *testing.T) {
+	addr, _ := verbatim(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+	c := newBed(t).dial()
+	c.say("GET http://" + addr + "/ HTTP/1.0\r\n\r\n")
+	got, err := io.ReadAll(c)
+	require.NoError(t, err)
+	require.Equal(t, "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", string(got))
+}
+
+func TestTrailersReachAClientOfTheOlderVersion(t *testing.T) {
+	o := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Trailer", "X-Sum")
+		w.Header().Set("Content-Length", "4") // HTTP/2 has both
+		_, _ = io.WriteString(w, "body")
+		w.Header().Set("X-Sum", "7")
+	}))
+	o.EnableHTTP2 = true
+	o.StartTLS()
+	t.Cleanup(o.Close)
+	b := newBed(t, intercepting(t, regexOf(o), certOf(t, o)))
+	client := b.client()
+	client.Transport.(*http.Transport).Protocols = new(http.Protocols)
+	client.Transport.(*http.Transport).Protocols.SetHTTP1(true)
+	got := b.get(client, o.URL)
+	require.Equal(t, "body", got.body)
+	require.Equal(t, "7", got.Trailer.Get("X-Sum"))
+}
+
 func TestABodyThatIsCutShortIsCutShort(t *testing.T) {
 	b := newBed(t)
 	for _, sent := range []string{

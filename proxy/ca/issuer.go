@@ -89,6 +89,9 @@ func (i *Issuer) fresh(host string) *tls.Certificate {
 func (i *Issuer) issue(host string) (*tls.Certificate, error) {
 	now, ca := i.now(), i.pair.Leaf
 	template := &x509.Certificate{
+		// No common name: OpenSSL would hold an address there against the
+		// constraints on domains.
+		Subject:   pkix.Name{Organization: []string{"Shoal proxy"}},
 		NotBefore: later(now.Add(-backdate), ca.NotBefore), NotAfter: earlier(now.Add(lifetime), ca.NotAfter),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
@@ -97,9 +100,6 @@ func (i *Issuer) issue(host string) (*tls.Certificate, error) {
 		template.IPAddresses = []net.IP{ip}
 	} else {
 		template.DNSNames = []string{host}
-	}
-	if len(host) <= 64 { // RFC 5280, ub-common-name
-		template.Subject = pkix.Name{CommonName: host}
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
