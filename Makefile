@@ -60,6 +60,16 @@ bench-containerd: build ## the ways into containerd's content store against a pl
 	hack/install cluster
 	go run ./integration/benchcontainerd $(ARGS)
 
+.PHONY: bench-file
+bench-file: build ## shoal get on 8 nodes at once against one node alone (root)
+	hack/install bench
+	go run ./integration/benchfile $(ARGS)
+
+.PHONY: bench-disk
+bench-disk: build ## what a download writes to the disk, against a plain one (root)
+	hack/install bench
+	go run ./integration/benchfile -disk $(ARGS)
+
 .PHONY: lint
 lint: tools ## gofumpt, go vet, golangci-lint
 	@out=$$(gofumpt -l $$(git ls-files '*.go' | grep -v -E '\.pb\.go$$|\.connect\.go$$')); \

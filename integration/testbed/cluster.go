@@ -30,7 +30,7 @@ type Options struct {
 	BuiltinKeys string
 	// ContainerdConfig is added to containerd's configuration, of version 2.
 	ContainerdConfig string
-	// Store is the agents' store.kind; "" means containerd. With local, no
+	// Store is the agents' store.kind; "" means containerd. With any other, no
 	// containerd is started.
 	Store string
 	// Rate shapes every link, in bits per second each way; 0 does not.

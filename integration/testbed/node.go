@@ -40,7 +40,7 @@ func (n *Node) Start(ctx context.Context) error {
 	return n.StartAgent(ctx)
 }
 
-func (n *Node) usesContainerd() bool { return n.c.o.Store != "local" }
+func (n *Node) usesContainerd() bool { return n.c.o.Store == "" || n.c.o.Store == "containerd" }
 
 // StartAgent starts the agent, again if it has ended. The flags are added to
 // those of the cluster. An agent inside containerd starts with that, and has no
@@ -65,6 +65,8 @@ func (n *Node) StartAgent(ctx context.Context, flags ...string) error {
 	}
 	if n.usesContainerd() {
 		args = append(args, "--store-kind", "containerd", "--containerd-address", n.Socket(), "--containerd-content-path", n.ContentPath())
+	} else {
+		args = append(args, "--store-kind", n.c.o.Store)
 	}
 	p, err := n.c.start(n.host, n.Name+"-agent", slices.Concat(args, n.c.o.AgentFlags, flags)...)
 	if err != nil {
