@@ -11,14 +11,15 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
+	"github.com/shoal-p2p/shoal/agent"
 	"github.com/shoal-p2p/shoal/cmd/shoal/get"
 )
 
 // transfers shows how far files are, one after the other.
 type transfers interface {
 	get.Watcher
-	// sources says where bytes came from.
-	sources(string)
+	// polled shows what the engine has done between two moments.
+	polled(before, now *agent.Status)
 	// end closes what is shown of a file.
 	end()
 }
@@ -68,8 +69,8 @@ func (p *plainTransfers) Note(text string) {
 	fmt.Fprintf(p.w, "%s %s\n", time.Now().Format(time.TimeOnly), text)
 }
 
-func (p *plainTransfers) sources(string) {}
-func (p *plainTransfers) end()           {}
+func (p *plainTransfers) polled(_, _ *agent.Status) {}
+func (p *plainTransfers) end()                      {}
 
 // barTransfers draws a bar for the file, with a line about its sources below.
 type barTransfers struct {
@@ -79,14 +80,16 @@ type barTransfers struct {
 	p     *mpb.Progress // nil between files
 	bar   *mpb.Bar
 	meter meter
+	task  string // of the swarm
 	from  string
 }
 
 // maxLabel is how much of a name stands before a bar.
 const maxLabel = 24
 
-func (b *barTransfers) Started(name string, size, offset int64, _ string) {
+func (b *barTransfers) Started(name string, size, offset int64, task string) {
 	b.mu.Lock()
+	b.task = task
 	b.meter = newMeter(size, time.Now(), offset)
 	if b.p == nil {
 		b.p = mpb.New(mpb.WithOutput(b.w), mpb.WithWidth(30))
@@ -142,10 +145,15 @@ func (b *barTransfers) Note(text string) {
 	}
 }
 
-func (b *barTransfers) sources(text string) {
+func (b *barTransfers) polled(before, now *agent.Status) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.from = "  " + text
+	b.from = "  " + bySource(before, now)
+	for _, t := range now.Node.Tasks {
+		if t.Digest == b.task && t.Peers > 0 {
+			b.from += fmt.Sprintf(" (%d peers)", t.Peers)
+		}
+	}
 }
 
 func (b *barTransfers) end() {

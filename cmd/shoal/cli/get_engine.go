@@ -72,7 +72,7 @@ func (e *engine) watch(ctx context.Context, t transfers) (told func() string, st
 				return
 			case <-tick.C:
 				if now, err := e.status(ctx); err == nil {
-					t.sources(bySource(before, now))
+					t.polled(before, now)
 				}
 			}
 		}

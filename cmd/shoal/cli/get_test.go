@@ -267,7 +267,7 @@ func TestGetStartsAgainWithoutAValidator(t *testing.T) {
 	require.Empty(t, names(t, dir), "what nothing vouches for is not kept")
 	_, err = shoalGet(t, "--retry", "1", "-o", "-", s.URL+"/a")
 	require.ErrorContains(t, err, "neither ETag nor Last-Modified")
-	require.ErrorContains(t, err, "cannot take back")
+	require.ErrorContains(t, err, "cannot be taken back")
 }
 
 func TestGetRefusesAWrongDigest(t *testing.T) {

@@ -122,7 +122,8 @@ func readPart(resp *http.Response, wanted Range, offset int64, have content) (an
 // refusal is the error of an answer that is no success.
 type refusal struct {
 	error
-	again time.Duration // to be asked again after it; 0: when we like; below 0: not at all
+	status int
+	again  time.Duration // to be asked again after it; 0: when we like; below 0: not at all
 }
 
 func (r *refusal) Unwrap() error { return r.error }
@@ -135,7 +136,7 @@ func refused(resp *http.Response, now time.Time) error {
 	if resp.StatusCode < 500 {
 		kind = Refused
 	}
-	r := &refusal{failed(kind, "it answers %s%s", status(resp), saying(resp)), -1}
+	r := &refusal{failed(kind, "it answers %s%s", status(resp), saying(resp)), resp.StatusCode, -1}
 	switch resp.StatusCode {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusInternalServerError,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:

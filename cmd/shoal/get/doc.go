@@ -6,6 +6,7 @@
 //	GET https://host/path?query HTTP/1.1     the absolute form, also for https: the engine fetches it
 //	Shoal-Get: p2p                           or source: past the swarm
 //	Shoal-Filter: sig, token                 parameters of the query that do not name content, percent-encoded
+//	Shoal-Digest: sha256:…                   what the whole file shall have, so that the swarm knows it by that
 //	Range: bytes=100-199                     the part that is wanted, which is content of its own
 //
 // A download that broke goes on with

@@ -21,6 +21,8 @@ type download struct {
 	out   output
 	sums  *sums
 
+	vouched bool // the engine hears which digest the file shall have
+
 	// What the output has.
 	content content
 	offset  int64
@@ -32,6 +34,7 @@ type download struct {
 // answered with one, after a pause that doubles as long as nothing comes.
 func (d *download) run(ctx context.Context) error {
 	changed := false
+	d.vouched = d.o.Range == Range{}
 	for tries := 0; ; tries++ {
 		reached := d.reached
 		err := d.attempt(ctx)
@@ -43,6 +46,13 @@ func (d *download) run(ctx context.Context) error {
 		}
 		if errors.Is(err, errChanged) && !changed { // what was there is gone: now it is asked for all
 			changed = true
+			continue
+		}
+		var r *refusal
+		if errors.As(err, &r) && r.status == http.StatusBadGateway && d.vouched && d.digest() != "" {
+			// An engine gives out no file with another digest. Whether it is that, its
+			// bytes will tell.
+			d.vouched = false
 			continue
 		}
 		if d.reached > reached {
@@ -69,7 +79,7 @@ func (d *download) pause(err error, tries int) (time.Duration, bool) {
 	if tries >= d.o.Retries {
 		return 0, false
 	}
-	pause := min(d.o.RetryDelay<<min(tries, 20), maxPause)
+	pause := min(min(d.o.RetryDelay, maxPause)<<min(tries, 20), maxPause)
 	var r *refusal
 	switch {
 	case errors.As(err, &r):
@@ -147,8 +157,12 @@ func (d *download) unanswered(ctx context.Context, err error) error {
 
 // restart makes the next attempt ask for all of the content.
 func (d *download) restart(why string) error {
-	if err := d.out.restart(); err != nil {
+	err := d.out.restart()
+	if errors.Is(err, errGone) {
 		return failed(Unreachable, "broken off after %d bytes, and %s: %w", d.offset, why, err)
+	}
+	if err != nil {
+		return err
 	}
 	d.offset, d.content = 0, content{}
 	d.sums.reset()
@@ -163,7 +177,6 @@ func (d *download) begin(got answered, h http.Header) error {
 		}
 	}
 	d.content = got.content
-	d.result.Task = h.Get("Shoal-Task")
 	if name := attached(h.Get("Content-Disposition")); name != "" {
 		if err := d.out.named(name); err != nil {
 			return err
@@ -176,7 +189,7 @@ func (d *download) begin(got answered, h http.Header) error {
 		d.result.Stale = true
 		d.o.Watch.Note(text)
 	}
-	d.o.Watch.Started(d.out.name(), d.content.Size, d.offset, d.result.Task)
+	d.o.Watch.Started(d.out.name(), d.content.Size, d.offset, h.Get("Shoal-Task"))
 	return nil
 }
 

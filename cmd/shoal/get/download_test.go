@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -296,4 +297,43 @@ func TestAWriterThatFails(t *testing.T) {
 	reader.Close()
 	_, err = r.fetch(t, "http://h/a", "-", Options{Stdout: writer})
 	require.Equal(t, Local, KindOf(err), err)
+}
+
+func TestTheEngineHearsTheDigest(t *testing.T) {
+	right, md5 := digest.FromBytes(digits), digest.NewDigestFromEncoded("md5", "781e5e245d69b566979b86e28d23f2c7")
+	r := &recorder{handle: serve(digits, `"1"`)}
+	_, err := r.fetch(t, "http://h/a", "-", Options{Digests: []digest.Digest{md5, right}})
+	require.NoError(t, err)
+	_, err = r.fetch(t, "http://h/a", "-", Options{Digests: []digest.Digest{md5}})
+	require.NoError(t, err)
+	_, err = r.fetch(t, "http://h/a", "-", Options{Digests: []digest.Digest{digest.FromBytes(digits[1:])}, Range: parsed(t, "1-")})
+	require.NoError(t, err)
+	for i, want := range []string{right.String(), "", ""} {
+		require.Equal(t, want, r.requests[i].Header.Get("Shoal-Digest"))
+	}
+}
+
+func TestAWrongDigestIsToldApartFromAnEngineThatFails(t *testing.T) {
+	// As an agent does: it cuts the file before its end, and says why afterwards.
+	cut := cutOff(digits, `"1"`, 8)
+	said := false
+	r := &recorder{handle: func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("Shoal-Digest") == "":
+			serve(digits, `"1"`)(w, r)
+		case said:
+			http.Error(w, "the upstream sent wrong bytes", http.StatusBadGateway)
+		default:
+			said = true
+			cut(w, r)
+		}
+	}}
+	dir := t.TempDir()
+	_, err := r.fetch(t, "http://h/a", dir, Options{Digests: []digest.Digest{digest.FromString("x")}, Retries: 1})
+	require.Equal(t, Mismatch, KindOf(err), err)
+	require.Len(t, r.requests, 3)
+	require.Equal(t, "bytes=8-9", r.requests[2].Header.Get("Range"))
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, entries)
 }

@@ -48,8 +48,7 @@ type Result struct {
 	Size   int64
 	Came   int64 // bytes that came now: less than Size if a part was there
 	Digest digest.Digest
-	Task   string // of the swarm; "" if it has none
-	Stale  bool   // the source could not be asked whether it is still so
+	Stale  bool // the source could not be asked whether it is still so
 }
 
 // Getter downloads one file after the other.
@@ -101,6 +100,16 @@ func (g *Getter) get(ctx context.Context, u *url.URL, output string) (Result, er
 		g.done[p.target()] = true
 	}
 	return r, nil
+}
+
+// digest is the one of the file that an engine can know it by; "" if there is none.
+func (d *download) digest() digest.Digest {
+	for _, want := range d.o.Digests {
+		if want.Algorithm().Available() {
+			return want
+		}
+	}
+	return ""
 }
 
 // open opens the output, and reads what is there of it.

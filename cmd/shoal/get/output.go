@@ -134,9 +134,12 @@ func (s *stream) name() string         { return s.label }
 func (s *stream) named(string) error   { return nil }
 func (s *stream) expect(content) error { return nil }
 
+// errGone: bytes have been written where they cannot be taken back.
+var errGone = errors.New("what was written cannot be taken back")
+
 func (s *stream) restart() error {
 	if s.begun {
-		return fmt.Errorf("%s cannot take back what was written", s.label)
+		return errGone
 	}
 	return nil
 }

@@ -126,6 +126,9 @@ func (d *download) request(ctx context.Context, at *url.URL) *http.Request {
 	if len(d.o.Filter) > 0 {
 		req.Header.Set("Shoal-Filter", filterHeader(d.o.Filter))
 	}
+	if want := d.digest(); want != "" && d.vouched {
+		req.Header.Set("Shoal-Digest", want.String())
+	}
 	wanted := d.o.Range.String()
 	if d.offset > 0 {
 		req.Header.Set("If-Range", d.content.Validator)
