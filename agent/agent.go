@@ -76,7 +76,7 @@ func New(cfg Config) (*Agent, error) {
 		front.Receiver = a.receiver
 	}
 	cfg.Proxy.Guard = a.guard
-	fetched, err := files.New(files.Config{Node: a.node, Resolver: a.resolver, Metrics: set, StaleFor: cfg.StaleFor})
+	fetched, err := files.New(files.Config{Node: a.node, Resolver: a.resolver, Metrics: set, StaleFor: cfg.StaleFor, Dir: files.DirIn(cfg.DataDir)})
 	if err != nil {
 		return nil, err
 	}

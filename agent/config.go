@@ -28,6 +28,10 @@ type Config struct {
 	// [Described], a [p2p.Watcher] and a [p2p.Pinner], too.
 	Store p2p.Store
 
+	// DataDir is where the agent keeps what it knows beside the store: what the
+	// sources of files have said of them. "" keeps none of it.
+	DataDir string
+
 	// Supernodes are the host:port of the supernodes, of which there is at most
 	// one at present; without one, every blob comes from its upstream.
 	Supernodes []string

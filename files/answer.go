@@ -21,6 +21,8 @@ type answer struct {
 	at      time.Time
 	age     time.Duration // that it had then
 
+	credentials bool // the request had some
+
 	rules  cacheobject.ResponseCacheDirectives
 	shared bool     // may go to others than who asked
 	secret bool     // of these, only to those with the same credentials
@@ -31,7 +33,7 @@ type answer struct {
 // read understands an answer of size bytes to a request that had credentials or
 // not.
 func read(h http.Header, size int64, credentials bool, now time.Time) *answer {
-	a := &answer{header: forClient(h), version: resolver.VersionOf(h), size: size, at: now, age: ageOf(h)}
+	a := &answer{header: forClient(h), version: resolver.VersionOf(h), size: size, at: now, age: ageOf(h), credentials: credentials}
 	rules, err := cacheobject.ParseResponseCacheControl(strings.Join(h.Values("Cache-Control"), ", "))
 	if err != nil { // what cannot be understood is for one client
 		a.rules.NoStore = true

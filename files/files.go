@@ -3,6 +3,7 @@ package files
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -19,6 +20,8 @@ type Config struct {
 	Resolver *resolver.Resolver
 	// Metrics counts.
 	Metrics *metrics.Set
+	// Dir is where answers of sources are kept for after a restart; "" keeps none.
+	Dir string
 	// StaleFor is how long a file may be served as it last was while its source
 	// cannot be reached, and says nothing of it; 0 means a day.
 	StaleFor time.Duration
@@ -36,14 +39,18 @@ type Files struct {
 	known *known
 }
 
-// New returns a handler. It starts nothing.
+// New returns a handler. It starts nothing, and makes Config.Dir.
 func New(cfg Config) (*Files, error) {
 	if cfg.Node == nil || cfg.Resolver == nil || cfg.Metrics == nil {
 		return nil, errors.New("files: config lacks a node, a resolver or metrics")
 	}
 	cfg.StaleFor = cmp.Or(cfg.StaleFor, 24*time.Hour)
 	cfg.ClientStall = cmp.Or(cfg.ClientStall, 5*time.Minute)
-	return &Files{cfg: cfg, known: newKnown()}, nil
+	s, err := openShelf(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("files: the folder for what sources have said: %w", err)
+	}
+	return &Files{cfg: cfg, known: newKnown(s)}, nil
 }
 
 // With is the handler with another relay.

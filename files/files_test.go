@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-p2p/shoal/files"
+	"github.com/shoal-p2p/shoal/internal/metrics"
 	"github.com/shoal-p2p/shoal/p2p"
 	"github.com/shoal-p2p/shoal/p2p/piece"
 )
@@ -400,4 +403,42 @@ func TestADeadSupernodeCostsNothing(t *testing.T) {
 	n := b.node()
 	b.super()
 	n.get("/a").require(t, http.StatusOK, data)
+}
+
+func TestWhatIsKnownOutlivesTheAgent(t *testing.T) {
+	b := newBed(t)
+	data := random("restart", 2*mib)
+	b.origin.serve(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "Accept-Language")
+		serveAs(w, r, data)
+	})
+	dir := t.TempDir()
+	kept := func(n *node) *node {
+		var err error
+		n.files, err = files.New(files.Config{Node: n.Node, Resolver: b.resolver(), Metrics: metrics.New(), Dir: dir})
+		require.NoError(t, err)
+		return n
+	}
+	first := kept(b.node())
+	first.get("/a", "Authorization", "secret").require(t, http.StatusOK, data)
+	first.get("/a").require(t, http.StatusOK, data)
+	b.origin.Close()
+	second := kept(first)
+	for _, header := range [][]string{{"Authorization", "secret"}, nil} {
+		got := second.get("/a", header...)
+		got.require(t, http.StatusOK, data)
+		require.NotEmpty(t, got.Header.Get("Warning"))
+	}
+	require.Equal(t, http.StatusBadGateway, second.get("/a", "Authorization", "other").StatusCode)
+	require.Equal(t, http.StatusBadGateway, second.get("/a", "Accept-Language", "de").StatusCode)
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 2)
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		require.NoError(t, err)
+		require.NotContains(t, string(text), "secret")
+		require.NoError(t, os.WriteFile(filepath.Join(dir, e.Name()), []byte("{nonsense"), 0o600))
+	}
+	require.Equal(t, http.StatusBadGateway, kept(second).get("/a").StatusCode)
 }

@@ -13,17 +13,21 @@ const maxKnown = 4096
 
 // known is what sources have said.
 type known struct {
+	shelf shelf
+
 	mu      sync.Mutex
 	vary    *lru.Cache[string, []string] // by URL and credentials
 	answers *lru.Cache[string, *answer]  // by those, and the headers that name content
 }
 
-func newKnown() *known {
-	return &known{vary: cache[[]string](), answers: cache[*answer]()}
+func newKnown(s shelf) *known {
+	k := &known{shelf: s, answers: cache[*answer](nil)}
+	k.vary = cache(func(url string, _ []string) { s.remove(url) })
+	return k
 }
 
-func cache[V any]() *lru.Cache[string, V] {
-	c, err := lru.New[string, V](maxKnown)
+func cache[V any](evicted func(string, V)) *lru.Cache[string, V] {
+	c, err := lru.NewWithEvict(maxKnown, evicted)
 	if err != nil {
 		panic(err) // only of a size that is not positive
 	}
@@ -35,27 +39,37 @@ func (k *known) get(q *request) *answer {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	url := q.key()
-	vary, _ := k.vary.Get(url)
+	vary, ok := k.vary.Get(url)
+	if !ok {
+		key, a := k.shelf.get(url)
+		if a == nil {
+			return nil
+		}
+		vary = a.vary
+		k.vary.Add(url, vary)
+		k.answers.Add(key, a)
+	}
 	a, _ := k.answers.Get(q.keyWith(url, vary))
 	return a
 }
 
-// put remembers what was said to a request.
-func (k *known) put(q *request, a *answer) {
+// put remembers what was said to a request. An error is of the disk; it is
+// remembered all the same.
+func (k *known) put(q *request, a *answer) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	url := q.key()
+	key := q.keyWith(url, a.vary)
 	k.vary.Add(url, a.vary)
-	k.answers.Add(q.keyWith(url, a.vary), a)
+	k.answers.Add(key, a)
+	return k.shelf.put(url, key, a)
 }
 
 // forget takes back what was said to a request.
 func (k *known) forget(q *request) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	url := q.key()
-	vary, _ := k.vary.Get(url)
-	k.answers.Remove(q.keyWith(url, vary))
+	k.vary.Remove(q.key())
 }
 
 // key names a URL with somebody's credentials.

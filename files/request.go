@@ -54,6 +54,8 @@ func parse(r *http.Request) (*request, error) {
 		return nil, refuse(http.StatusMethodNotAllowed, "files can only be read: GET and HEAD are known, %.20q is not", r.Method)
 	case r.URL.Scheme != "http" && r.URL.Scheme != "https" || r.URL.Host == "":
 		return nil, refuse(http.StatusBadRequest, "the request names no http or https URL")
+	case r.URL.User != nil:
+		return nil, refuse(http.StatusBadRequest, "the URL holds a user: send an Authorization header instead")
 	case len(r.URL.String()) > maxURL:
 		return nil, refuse(http.StatusRequestURITooLong, "the URL is longer than %d bytes", maxURL)
 	}

@@ -79,7 +79,9 @@ func (f *Files) answer(r *http.Request, q *request) (a *answer, stale bool, err 
 		f.known.forget(q)
 		return said, false, nil
 	}
-	f.known.put(q, said)
+	if err := f.known.put(q, said); err != nil {
+		log.G(r.Context()).WithError(err).Warn("what the source of a file said cannot be kept for after a restart")
+	}
 	return said, false, nil
 }
 

@@ -15,6 +15,7 @@ import (
 func New(cfg *config.Config, store p2p.Store) agent.Config {
 	c := agent.Config{
 		Store:      store,
+		DataDir:    cfg.DataDir,
 		Supernodes: cfg.Supernodes,
 		Mirror:     agent.Listen{Addr: cfg.MirrorListen},
 		Peers:      agent.Listen{Addr: cfg.PeerListen},

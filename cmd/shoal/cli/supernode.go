@@ -124,7 +124,7 @@ func runSupernode(cmd *cobra.Command, cfg *config.Config, role string) error {
 		if err != nil {
 			return err
 		}
-		fetched, err := files.New(files.Config{Node: sn.Node(), Resolver: upstream, Metrics: set, StaleFor: cfg.StaleFor})
+		fetched, err := files.New(files.Config{Node: sn.Node(), Resolver: upstream, Metrics: set, StaleFor: cfg.StaleFor, Dir: files.DirIn(cfg.DataDir)})
 		if err != nil {
 			return err
 		}
