@@ -53,7 +53,7 @@ the host of the URL alone.
 Exit codes: 0 all files are there; 1 another error; 2 called wrongly; 3 the source
 refused (4xx); 4 the source or the agent could not be reached or failed (5xx);
 5 wrong digest; 6 the output could not be written; 7 timeout; 130 interrupted. With
-several URLs all are tried, and the first error counts.`,
+several URLs all are tried, unless -o is -, and the first error counts.`,
 		Example: `  shoal get https://files.example/model.bin
   shoal get -o /srv/model.bin --digest sha256:9f86d08… https://files.example/model.bin
   shoal get --header @token.txt --filter X-Amz-Signature,X-Amz-Date 'https://bucket.example/a.tar?X-Amz-…'
@@ -203,7 +203,7 @@ func runGet(cmd *cobra.Command, urls []*url.URL, o get.Options, f getFlags) erro
 		} else {
 			fmt.Fprintln(cmd.ErrOrStderr(), "shoal:", err)
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || f.output == "-" { // a gap in a stream helps nobody
 			break
 		}
 	}

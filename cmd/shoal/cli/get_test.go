@@ -317,6 +317,16 @@ func TestGetToStandardOutputInOrder(t *testing.T) {
 	require.True(t, bytes.Equal(append(bytes.Clone(s.content), s.content...), out.Bytes()))
 	require.Contains(t, notes.String(), "standard output\n"+s.digest())
 	require.Empty(t, names(t, dir))
+
+	s.handle = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/missing" {
+			http.NotFound(w, r)
+		}
+		return r.URL.Path == "/missing"
+	}
+	text, err := shoalGet(t, "-q", "-o", "-", s.URL+"/missing", s.URL+"/b")
+	require.Equal(t, 3, code(err))
+	require.Empty(t, text, "what follows a gap is not written")
 }
 
 func TestGetToWhatIsNoFile(t *testing.T) {

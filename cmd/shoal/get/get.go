@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -118,6 +119,16 @@ func (g *Getter) open(ctx context.Context, d *download, output string) error {
 	if err != nil {
 		return err
 	}
+	chosen := at.base != ""
+	if !chosen {
+		path := filepath.Join(at.dir, NameOf(d.url))
+		if at, err = find(path); err != nil {
+			return err
+		}
+		if at.base == "" {
+			return failed(Local, "%s is a folder; give the file another name with -o", printable(path))
+		}
+	}
 	if at.stream {
 		if at.base == "-" {
 			d.out = &stream{Writer: g.o.Stdout, label: "standard output"}
@@ -126,14 +137,11 @@ func (g *Getter) open(ctx context.Context, d *download, output string) error {
 		d.out, err = openStream(ctx, at.base)
 		return err
 	}
-	base := at.base
-	if base == "" {
-		base = NameOf(d.url)
-	}
-	p, err := openPart(at, base, task(d.url, g.o.Filter, g.o.Range), g.done)
+	p, err := openPart(at, task(d.url, g.o.Filter, g.o.Range))
 	if err != nil {
 		return err
 	}
+	p.fixed, p.done = chosen, g.done
 	d.out, d.content, d.offset, d.reached = p, p.notes.content, p.length, p.length
 	if err := p.reread(ctx, d.sums); err != nil {
 		p.keep()

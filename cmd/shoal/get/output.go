@@ -114,7 +114,8 @@ func openStream(ctx context.Context, path string) (*stream, error) {
 		if err == nil {
 			return &stream{Writer: f, label: path, close: f.Close}, nil
 		}
-		if !errors.Is(err, syscall.ENXIO) {
+		info, serr := os.Stat(path)
+		if !errors.Is(err, syscall.ENXIO) || serr != nil || info.Mode()&fs.ModeNamedPipe == 0 {
 			return nil, local(err)
 		}
 		select {

@@ -45,24 +45,21 @@ const (
 	maxNotes    = 64 << 10
 )
 
-// openPart opens the part for the file called base in a folder. Its length is
-// what can be continued of the task.
-func openPart(p place, base, task string, done map[string]bool) (*part, error) {
-	path := filepath.Join(p.dir, partName(base))
+// openPart opens the part beside a file. Its length is what can be continued of
+// the task.
+func openPart(at place, task string) (*part, error) {
+	path := filepath.Join(at.dir, partName(at.base))
 	f, err := openLocked(path)
 	if err != nil {
 		return nil, err
 	}
-	o := &part{
-		place: place{dir: p.dir, base: base}, fixed: p.base != "", done: done,
-		path: path, file: f, notes: notes{Format: notesFormat, Task: task},
-	}
-	o.length = o.left()
-	if err := o.cut(); err != nil {
-		o.keep()
+	p := &part{place: at, path: path, file: f, notes: notes{Format: notesFormat, Task: task}}
+	p.length = p.left()
+	if err := p.cut(); err != nil {
+		p.keep()
 		return nil, local(err)
 	}
-	return o, nil
+	return p, nil
 }
 
 // partName is the name of the part for a file, which is not longer than file

@@ -3,6 +3,7 @@ package get
 import (
 	"bytes"
 	"encoding/json"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -183,6 +184,30 @@ func TestTheSourcesNameReplacesNoFile(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, entries, 2)
+}
+
+func TestWhatHasTheNameAlready(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "a"), 0o700))
+	r := &recorder{handle: hello}
+	_, err := r.fetch(t, "http://h/a", dir, Options{})
+	require.ErrorContains(t, err, "is a folder")
+	require.Equal(t, Local, KindOf(err))
+	require.Empty(t, r.requests)
+
+	require.NoError(t, os.Symlink("file", filepath.Join(dir, "b")))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	_, err = r.fetch(t, "http://h/b", dir, Options{})
+	require.NoError(t, err)
+	body, err := os.ReadFile(filepath.Join(dir, "file"))
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(body))
+
+	l, err := net.Listen("unix", filepath.Join(dir, "socket"))
+	require.NoError(t, err)
+	defer l.Close()
+	_, err = r.fetch(t, "http://h/socket", dir, Options{})
+	require.Equal(t, Local, KindOf(err), "it is not waited for: %v", err)
 }
 
 func TestAPlaceThatCannotBeWritten(t *testing.T) {
