@@ -33,6 +33,7 @@ type Agent struct {
 	node       *p2p.Node
 	receiver   Receiver // nil unless the store is filled by one
 	guard      *proxy.Guard
+	files      *files.Files
 	proxy      *proxy.Proxy // in front of the mirror
 	admin      *http.ServeMux
 
@@ -76,11 +77,10 @@ func New(cfg Config) (*Agent, error) {
 		front.Receiver = a.receiver
 	}
 	cfg.Proxy.Guard = a.guard
-	fetched, err := files.New(files.Config{Node: a.node, Resolver: a.resolver, Metrics: set, StaleFor: cfg.StaleFor, Dir: files.DirIn(cfg.DataDir)})
-	if err != nil {
+	if a.files, err = files.New(files.Config{Node: a.node, Resolver: a.resolver, Metrics: set, StaleFor: cfg.StaleFor, Dir: files.DirIn(cfg.DataDir)}); err != nil {
 		return nil, err
 	}
-	cfg.Proxy.Files = fetched.With
+	cfg.Proxy.Files = a.files.With
 	if cfg.Proxy.Mirror, err = mirror.New(front); err != nil {
 		return nil, err
 	}
@@ -98,6 +98,10 @@ func New(cfg Config) (*Agent, error) {
 // /<registry>/v2/…, and is the forward proxy for what comes with an absolute URI
 // or CONNECT. Give it no write timeout: a large blob takes its time.
 func (a *Agent) Mirror() http.Handler { return a.proxy }
+
+// Files answers requests with absolute URLs, of whoever asks in this process: what
+// it gets comes through the swarm. See package files.
+func (a *Agent) Files() http.Handler { return a.files }
 
 // Peers answers other nodes, below /v1/, for a server of your own. That must
 // speak HTTP/1.1, have [p2p.ConnContext] as its ConnContext, and no timeout on

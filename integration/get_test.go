@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-p2p/shoal/integration/testbed"
@@ -140,6 +141,29 @@ func TestGetWithoutAnAgentReadsTheSource(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	out, err := shoalGet(t, c.Nodes[0], "--digest", digest.FromBytes(s.content).String(), "-o", file, "http://"+fileURL+"/model.bin")
 	require.NoError(t, err, out)
-	require.Contains(t, out, "from the source")
+	require.Contains(t, out, "from the upstream")
 	require.FileExists(t, file)
+}
+
+func TestGetWithoutAgentsJoinsTheSwarm(t *testing.T) {
+	const nodes, length = 3, 64 * mib
+	c, _ := build(t, testbed.Options{Spare: nodes, Store: "local"}, 1, mib)
+	s := serveFile(t, c, registrytest.Bytes(1, length))
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for _, n := range c.Nodes {
+		wg.Go(func() {
+			file := filepath.Join(dir, n.Name)
+			out, err := shoalGet(t, n, "--supernodes", testbed.Supernode, "-o", file, "http://"+fileURL+"/model.bin")
+			assert.NoError(t, err, out)
+			got, err := os.ReadFile(file)
+			assert.NoError(t, err)
+			assert.True(t, bytes.Equal(s.content, got), n.Name)
+		})
+	}
+	wg.Wait()
+	require.InDelta(t, 1, float64(s.sent.Load())/length, 0.05, "the source is read once")
+	out, err := shoalGet(t, c.Nodes[0], "--supernodes", "10.77.0.3:1", "http://"+fileURL+"/model.bin")
+	require.Error(t, err)
+	require.Contains(t, out, "10.77.0.3:1 cannot be reached")
 }

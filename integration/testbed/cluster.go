@@ -82,7 +82,8 @@ const Registry = registryIP + ":5000"
 // Cache is the address of the pull-through cache.
 const Cache = "10.77.0.3:5000"
 
-const supernodeAddr = "10.77.0.3:8002"
+// Supernode is the address of the supernode.
+const Supernode = "10.77.0.3:8002"
 
 // New builds a cluster. Close must be called, also after an error.
 func New(ctx context.Context, o Options) (*Cluster, error) {
@@ -148,18 +149,18 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 
 // StartSupernode starts the supernode, again if it has ended.
 func (c *Cluster) StartSupernode(ctx context.Context) error {
-	args := []string{c.o.Shoal, "supernode", "--listen", supernodeAddr, "--data-dir", filepath.Join(c.dir, "supernode"), "--plain-http", Registry}
+	args := []string{c.o.Shoal, "supernode", "--listen", Supernode, "--data-dir", filepath.Join(c.dir, "supernode"), "--plain-http", Registry}
 	p, err := c.start(c.super, "supernode", append(args, c.o.SupernodeFlags...)...)
 	if err != nil {
 		return err
 	}
 	c.Supernode = p
-	return c.await(ctx, p, c.super, "http://"+supernodeAddr+"/healthz", nil)
+	return c.await(ctx, p, c.super, "http://"+Supernode+"/healthz", nil)
 }
 
 // SupernodeMetric is a counter of the supernode, summed over its labels.
 func (c *Cluster) SupernodeMetric(ctx context.Context, name string) (float64, error) {
-	return metric(ctx, c.super, "http://"+supernodeAddr+"/metrics", name, "")
+	return metric(ctx, c.super, "http://"+Supernode+"/metrics", name, "")
 }
 
 // Dir is where the cluster keeps logs and stores.

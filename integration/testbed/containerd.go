@@ -60,7 +60,7 @@ address = %q
 func (n *Node) builtin() string {
 	supernodes := "[]"
 	if !n.c.o.NoSupernode {
-		supernodes = fmt.Sprintf("[%q]", supernodeAddr)
+		supernodes = fmt.Sprintf("[%q]", Supernode)
 	}
 	return fmt.Sprintf(`[plugins."io.shoal.v1.agent"]
 supernodes = %s

@@ -61,7 +61,7 @@ func (n *Node) StartAgent(ctx context.Context, flags ...string) error {
 		"--data-dir", n.DataDir(), "--plain-http", Registry,
 	}
 	if !n.c.o.NoSupernode {
-		args = append(args, "--supernodes", supernodeAddr)
+		args = append(args, "--supernodes", Supernode)
 	}
 	if n.usesContainerd() {
 		args = append(args, "--store-kind", "containerd", "--containerd-address", n.Socket(), "--containerd-content-path", n.ContentPath())

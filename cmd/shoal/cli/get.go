@@ -25,7 +25,7 @@ var exitCodes = map[get.Kind]int{
 
 type getFlags struct {
 	admin, output, digest, md5, byteRange, rate, pattern, progress string
-	headers, filter                                                []string
+	headers, filter, supernodes                                    []string
 	timeout, stall, retryDelay                                     time.Duration
 	retries                                                        int
 	quiet                                                          bool
@@ -37,7 +37,8 @@ func newGet() *cobra.Command {
 		Use:   "get URL...",
 		Short: "Download files through the swarm",
 		Long: `Downloads files of any kind over http or https: through the agent on this machine
-if one runs, so that all nodes together read the source once, else by itself.
+if one runs, so that all nodes together read the source once. Else it is an agent
+itself while it runs, in the swarm of --supernodes, or reads the source alone.
 
 A file appears under its name only when it is whole and has the digest that was
 asked for; what was there before is replaced then. Until then its bytes are in
@@ -84,6 +85,7 @@ several URLs all are tried, unless -o is -, and the first error counts.`,
 	flags.StringVar(&f.pattern, "pattern", "p2p", "p2p, or source to fetch from the source past the swarm")
 	flags.StringVar(&f.progress, "progress", "auto", "auto, plain or none")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print errors only")
+	flags.StringSliceVar(&f.supernodes, "supernodes", nil, "`host:port` of the supernode whose swarm to join, where no agent runs")
 	flags.StringVar(&f.admin, "admin", defaultAdmin, "admin `address` of the agent; it has to run if this is given")
 	return cmd
 }
@@ -172,7 +174,7 @@ func runGet(cmd *cobra.Command, urls []*url.URL, o get.Options, f getFlags) erro
 		ctx, cancel = context.WithTimeout(ctx, f.timeout)
 		defer cancel()
 	}
-	e, err := findEngine(ctx, f.admin, cmd.Flags().Changed("admin"))
+	e, err := findEngine(ctx, f.admin, cmd.Flags().Changed("admin"), f.supernodes)
 	if err != nil {
 		return &exit{exitCodes[get.Unreachable], err}
 	}

@@ -14,14 +14,16 @@ import (
 // engine is what downloads for get: an agent, or a handler in this process.
 type engine struct {
 	*get.Engine
-	// status tells what it has done; nil if it reads from the source alone.
+	// status tells what it has done.
 	status func(context.Context) (*agent.Status, error)
-	close  func()
+	// otherwise says where bytes came from that status does not count.
+	otherwise string
+	close     func()
 }
 
 // findEngine returns the agent's mirror if an agent runs, else an engine of our
 // own, unless the user named the agent.
-func findEngine(ctx context.Context, admin string, named bool) (*engine, error) {
+func findEngine(ctx context.Context, admin string, named bool, supernodes []string) (*engine, error) {
 	s, err := askStatus(ctx, admin)
 	if err == nil && s.Mirror == "" {
 		err = fmt.Errorf("%s is a supernode, which has no mirror: name an agent with --admin", admin)
@@ -29,7 +31,7 @@ func findEngine(ctx context.Context, admin string, named bool) (*engine, error) 
 	if err == nil {
 		e := get.Agent(s.Mirror)
 		return &engine{
-			Engine: e,
+			Engine: e, otherwise: "through the agent",
 			status: func(ctx context.Context) (*agent.Status, error) { return askStatus(ctx, admin) },
 			close:  func() { _ = e.Close() },
 		}, nil
@@ -37,29 +39,15 @@ func findEngine(ctx context.Context, admin string, named bool) (*engine, error) 
 	if named {
 		return nil, err
 	}
-	return ownEngine(), nil
-}
-
-// ownEngine is the one in this process.
-func ownEngine() *engine {
-	handler, end := get.Direct()
-	e := get.Serve(handler)
-	return &engine{Engine: e, close: func() {
-		_ = e.Close()
-		end()
-	}}
+	return ownEngine(ctx, supernodes)
 }
 
 // watch asks the engine every second where bytes came from, and shows it, until
 // stop is called. told says it for the whole time then.
 func (e *engine) watch(ctx context.Context, t transfers) (told func() string, stop func()) {
-	if e.status == nil {
-		return func() string { return "from the source" }, func() {}
-	}
-	const through = "through the agent"
 	before, err := e.status(ctx)
 	if err != nil {
-		return func() string { return through }, func() {}
+		return func() string { return e.otherwise }, func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -80,9 +68,9 @@ func (e *engine) watch(ctx context.Context, t transfers) (told func() string, st
 	told = func() string {
 		after, err := e.status(context.WithoutCancel(ctx))
 		if err != nil {
-			return through
+			return e.otherwise
 		}
-		return cmp.Or(bySource(before, after), through)
+		return cmp.Or(bySource(before, after), e.otherwise)
 	}
 	return told, func() {
 		cancel()

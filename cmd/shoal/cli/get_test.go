@@ -26,6 +26,7 @@ import (
 
 	"github.com/shoal-p2p/shoal/agent"
 	"github.com/shoal-p2p/shoal/cmd/shoal/get"
+	"github.com/shoal-p2p/shoal/cmd/shoal/get/gettest"
 	"github.com/shoal-p2p/shoal/internal/registrytest"
 	"github.com/shoal-p2p/shoal/p2p"
 )
@@ -108,7 +109,7 @@ type fakeAgent struct {
 
 func newFakeAgent(t *testing.T) *fakeAgent {
 	a := &fakeAgent{}
-	direct, end := get.Direct()
+	direct, end := gettest.Direct()
 	var received int64
 	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
@@ -193,7 +194,8 @@ func TestGetWithoutAnAgent(t *testing.T) {
 	require.ErrorContains(t, err, "nothing runs at 127.0.0.1:1")
 	require.Equal(t, 4, code(err))
 
-	e := ownEngine()
+	e, err := ownEngine(t.Context(), nil)
+	require.NoError(t, err)
 	defer e.close()
 	u, err := get.ParseURL(s.URL + "/a")
 	require.NoError(t, err)

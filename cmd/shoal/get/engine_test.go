@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-p2p/shoal/cmd/shoal/get/gettest"
 )
 
 // recorder is an engine's handler, and a Watcher, which remember.
@@ -173,7 +175,7 @@ func TestDirectSendsWhatTheSourceShallSee(t *testing.T) {
 		_, _ = w.Write([]byte("\x1f\x8bno gzip at all"))
 	}))
 	defer source.Close()
-	handler, end := Direct()
+	handler, end := gettest.Direct()
 	defer end()
 	e := Serve(handler)
 	defer e.Close()

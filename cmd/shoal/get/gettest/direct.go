@@ -1,4 +1,5 @@
-package get
+// Package gettest has an agent's part of a download, without a swarm, for tests.
+package gettest
 
 import (
 	"errors"
@@ -12,8 +13,8 @@ import (
 	"time"
 )
 
-// Direct is an engine's handler that fetches everything from the source, in no
-// swarm. The function ends its connections.
+// Direct is a handler that fetches everything from the source. The function ends its
+// connections.
 func Direct() (http.Handler, func()) {
 	transport := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
