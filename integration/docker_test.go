@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -111,6 +112,25 @@ func docker(t *testing.T, d *testbed.Docker, args ...string) string {
 	out, err := d.Run(t.Context(), args...)
 	require.NoError(t, err)
 	return out
+}
+
+// TestDockerAcceptsWhatIsInstalled has a dockerd check what the tests of the editor
+// expect it to write.
+func TestDockerAcceptsWhatIsInstalled(t *testing.T) {
+	files, err := filepath.Glob("../plugin/docker/testdata/*/after/etc/docker/daemon.json")
+	require.NoError(t, err)
+	accepted := 0
+	for _, file := range files {
+		said, err := os.ReadFile(filepath.Join(file, "../../../../output"))
+		require.NoError(t, err)
+		if strings.HasPrefix(string(said), "error:") {
+			continue // it was refused, and is as it was
+		}
+		out, err := exec.CommandContext(t.Context(), dockerds(t)["moby 2.0"], "--validate", "--config-file", file).CombinedOutput()
+		require.NoError(t, err, "%s: %s", file, out)
+		accepted++
+	}
+	require.Greater(t, accepted, 15)
 }
 
 func TestDockerPullsFromDockerHubThroughTheSwarm(t *testing.T) {
