@@ -50,6 +50,12 @@ bench-node: build ## one node against direct downloads, nginx and docker-registr
 	go run ./integration/benchnode
 	go test -run '^$$' -bench Pull ./supernode
 
+.PHONY: bench-proxy
+bench-proxy: build ## the forward proxy against tinyproxy, and how long certificates take
+	hack/install bench
+	go run ./integration/benchproxy
+	go test -run '^$$' -bench Issue ./proxy/ca
+
 .PHONY: bench-swarm
 bench-swarm: build ## swarms on shaped links against one node alone, a registry and a cache (root); ARGS="-n 8" for one
 	hack/install bench

@@ -92,7 +92,10 @@ func (p *Proxy) tunnel(client, origin net.Conn, sent []byte) {
 	both.Wait()
 }
 
-type tunnel struct{ client, origin net.Conn }
+type tunnel struct {
+	client, origin net.Conn
+	ended          atomic.Int32 // directions
+}
 
 func (t *tunnel) close() {
 	_ = t.client.Close()
@@ -108,8 +111,14 @@ func (t *tunnel) pass(to, from net.Conn, first []byte) {
 			return
 		}
 	}
-	half, ok := to.(interface{ CloseWrite() error })
-	if _, err := io.Copy(to, from); err != nil || !ok || half.CloseWrite() != nil {
+	if _, err := io.Copy(to, from); err != nil {
+		t.close()
+		return
+	}
+	if t.ended.Add(1) == 2 { // who waits for both closes them
+		return
+	}
+	if half, ok := to.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 		t.close()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shoal-p2p/shoal/integration/floor"
+	"github.com/shoal-p2p/shoal/integration/procstat"
 )
 
 // cold compares downloads of blobs that Shoal does not have with direct ones.
@@ -124,14 +125,14 @@ func (b *bench) coldRun(ctx context.Context, through string, size int64, w what)
 		}
 		fromMirror = whole // the mirror has verified what it sends
 	}
-	before, err := restingCPU(ctx, pids)
+	before, err := procstat.RestingCPU(ctx, pids)
 	if err != nil {
 		return s, err
 	}
 	if s.shoal, err = b.download(ctx, n.mirror, dgst, fromMirror); err != nil {
 		return s, err
 	}
-	after, err := restingCPU(ctx, pids)
+	after, err := procstat.RestingCPU(ctx, pids)
 	s.cpu = after - before
 	return s, err
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/shoal-p2p/shoal/integration/floor"
+	"github.com/shoal-p2p/shoal/integration/procstat"
 )
 
 // peers measures what an agent that has a blob, and the supernode, send to
@@ -79,7 +80,7 @@ func (b *bench) swarm(ctx context.Context, n int) (e exchange, err error) {
 	if _, err := b.download(ctx, agents[0].mirror, dgst, whole); err != nil {
 		return e, err
 	}
-	if _, err := restingCPU(ctx, []int{super.pid, agents[0].pid}); err != nil { // it is stored
+	if _, err := procstat.RestingCPU(ctx, []int{super.pid, agents[0].pid}); err != nil { // it is stored
 		return e, err
 	}
 	if e.direct, err = b.download(ctx, b.up.host, dgst, verified); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shoal-p2p/shoal/integration/floor"
+	"github.com/shoal-p2p/shoal/integration/procstat"
 	"github.com/shoal-p2p/shoal/internal/freeport"
 )
 
@@ -43,7 +44,7 @@ func (b *bench) warm(ctx context.Context) error {
 	var floors []time.Duration
 	for range b.runs {
 		for i, s := range servers {
-			before, err := restingCPU(ctx, s.pids)
+			before, err := procstat.RestingCPU(ctx, s.pids)
 			if err != nil {
 				return err
 			}
@@ -51,7 +52,7 @@ func (b *bench) warm(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			after, err := restingCPU(ctx, s.pids)
+			after, err := procstat.RestingCPU(ctx, s.pids)
 			if err != nil {
 				return err
 			}
