@@ -73,7 +73,7 @@ func New(cfg Config) (*Agent, error) {
 		DefaultRegistry: cfg.DefaultRegistry, Node: a.node, Resolver: a.resolver,
 		Manifests: cfg.manifests(), StaleFor: cfg.StaleFor, Metrics: set,
 	}
-	if a.receiver = cfg.receiver(a.node); a.receiver != nil {
+	if a.receiver = cfg.receiver(a.node, set.IngestBytes); a.receiver != nil {
 		front.Receiver = a.receiver
 	}
 	cfg.Proxy.Guard = a.guard

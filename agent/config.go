@@ -104,8 +104,9 @@ type ManifestKeeper interface {
 
 // Filled is a store that can be filled before a client of the mirror asks.
 type Filled interface {
-	// Receiver returns what fills it, with blobs of the node; nil if nothing does.
-	Receiver(node *p2p.Node) Receiver
+	// Receiver returns what fills it, with blobs of the node, and counts the
+	// bytes; nil if nothing does.
+	Receiver(node *p2p.Node, bytes prometheus.Counter) Receiver
 }
 
 // Receiver fills a store.
@@ -153,9 +154,9 @@ func (c *Config) supernode() string {
 	return c.Supernodes[0]
 }
 
-func (c *Config) receiver(node *p2p.Node) Receiver {
+func (c *Config) receiver(node *p2p.Node, bytes prometheus.Counter) Receiver {
 	if f, ok := c.Store.(Filled); ok {
-		return f.Receiver(node)
+		return f.Receiver(node, bytes)
 	}
 	return nil
 }

@@ -100,6 +100,10 @@ func (c *Config) complete(taker string) error {
 	if c.ContainerdIngest != "stream" && c.ContainerdIngest != "direct" {
 		return fmt.Errorf("containerd.ingest is %q: it is stream or direct", c.ContainerdIngest)
 	}
+	// The plugin has no store.kind: its store is that of the containerd around it.
+	if c.ContainerdIngest == "direct" && c.StoreKind != "containerd" && taker == Agent {
+		return fmt.Errorf("containerd.ingest is direct, but store.kind is %s: set store.kind to containerd, or leave containerd.ingest out", c.StoreKind)
+	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("log.format is %q: it is text or json", c.LogFormat)
 	}

@@ -100,6 +100,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		"admin: {pprof: perhaps}":                           "admin.pprof",
 		"store: {kind: s3}":                                 `store.kind is "s3"`,
 		"containerd: {ingest: quick}":                       `containerd.ingest is "quick"`,
+		"containerd: {ingest: direct}":                      "containerd.ingest is direct, but store.kind is local: set store.kind to containerd",
+		"containerd: {ingest: direct}\nstore: {kind: none}": "store.kind is none",
 		"supernodes: [a, b]":                                "one supernode is supported",
 		"log: {format: xml}":                                `log.format is "xml"`,
 		"peer: {listen: nowhere}":                           `peer.listen is "nowhere"`,
@@ -145,8 +147,10 @@ func TestAnotherProgramsFileMayHoldOurKeys(t *testing.T) {
 		"mirror.listen": "127.0.0.1:2",
 		"peer":          map[string]any{"labels": map[string]any{"zone": "a"}, "upload_rate": int64(1000)},
 		"registries":    []any{map[string]any{"host": "a:5000", "plain_http": true}},
+		"containerd":    map[string]any{"ingest": "direct"},
 	}, Plugin)
 	require.NoError(t, err)
+	require.Equal(t, "direct", c.ContainerdIngest)
 	require.Equal(t, "sn.example:8002", c.Supernode())
 	require.Equal(t, "127.0.0.1:2", c.MirrorListen)
 	require.Equal(t, "127.0.0.1:65003", c.AdminListen)
@@ -215,7 +219,7 @@ peer.labels:
 }
 
 func TestACommandLeavesTheKeysOfOthersAlone(t *testing.T) {
-	const file = "store: {kind: containerd, max_bytes: 1GiB}\nsupernodes: [a]\n"
+	const file = "store: {kind: containerd, max_bytes: 1GiB}\ncontainerd: {ingest: direct}\nsupernodes: [a]\n"
 	c, err := load(t, Up, file)
 	require.NoError(t, err)
 	require.Equal(t, "local", c.StoreKind)

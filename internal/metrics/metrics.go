@@ -21,6 +21,7 @@ type Set struct {
 	UploadBytes    prometheus.Counter
 	UpstreamBytes  prometheus.Counter
 	SeedBytes      prometheus.Counter
+	IngestBytes    prometheus.Counter
 	BlobSeconds    prometheus.Histogram
 	FirstByte      prometheus.Histogram
 	PiecesRejected *prometheus.CounterVec // by reason
@@ -48,6 +49,10 @@ func New() *Set {
 		SeedBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "shoal_seed_bytes_total",
 			Help: "Piece bytes sent to agents by the supernode.",
+		}),
+		IngestBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "shoal_ingest_bytes_total",
+			Help: "Layer bytes written into containerd by the agent, with containerd.ingest set to direct.",
 		}),
 		BlobSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "shoal_blob_seconds",
@@ -88,7 +93,7 @@ func New() *Set {
 
 func (s *Set) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		s.BlobBytes, s.UploadBytes, s.UpstreamBytes, s.SeedBytes, s.BlobSeconds,
+		s.BlobBytes, s.UploadBytes, s.UpstreamBytes, s.SeedBytes, s.IngestBytes, s.BlobSeconds,
 		s.FirstByte, s.PiecesRejected, s.Peers, s.Tasks, s.AnnouncedBlobs, s.Fallback,
 	}
 }

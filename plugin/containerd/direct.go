@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/log"
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shoal-p2p/shoal/p2p"
 )
@@ -34,9 +35,10 @@ const (
 // a layer does not come, its writer is let go, and containerd goes on from there
 // through the mirror.
 type Direct struct {
-	s    *Store
-	node *p2p.Node
-	id   string // of this run, in the names of its leases
+	s     *Store
+	node  *p2p.Node
+	bytes prometheus.Counter // that containerd took
+	id    string             // of this run, in the names of its leases
 
 	// How often is looked whether a pull goes on, how long a lease outlives the
 	// last layer, and how long nothing may come of one.
@@ -55,16 +57,16 @@ type Direct struct {
 	warned  bool
 }
 
-// newDirect makes a Direct that takes its blobs from node. It works while Run
-// does.
-func newDirect(s *Store, node *p2p.Node) *Direct {
+// newDirect makes a Direct that takes its blobs from node, and counts what it
+// writes. It works while Run does.
+func newDirect(s *Store, node *p2p.Node, bytes prometheus.Counter) *Direct {
 	others, err := lru.New[digest.Digest, struct{}](knownManifests)
 	if err != nil { // only a size that is not positive
 		panic(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Direct{
-		s: s, node: node, id: fmt.Sprintf("%08x", rand.Uint32()), ctx: ctx, cancel: cancel,
+		s: s, node: node, bytes: bytes, id: fmt.Sprintf("%08x", rand.Uint32()), ctx: ctx, cancel: cancel,
 		watchEvery: watchEvery, lingerMin: lingerMin, lingerMax: lingerMax, stalledAfter: stalledAfter,
 		others: others, pulls: map[digest.Digest]*pull{},
 	}

@@ -225,7 +225,7 @@ func (p *pull) tryFill(ctx context.Context, l *layer) error {
 func (p *pull) copy(ctx context.Context, l *layer, offset int64) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	b := newBatch(l.writer, p.d.stalledAfter, func() {
+	b := newBatch(l.writer, p.d.bytes, p.d.stalledAfter, func() {
 		cancel(fmt.Errorf("nothing came for %v", p.d.stalledAfter))
 		l.cancel()
 	})

@@ -56,7 +56,7 @@ func newMachine(t *testing.T, d *containerdtest.Daemon, up *registrytest.Registr
 	require.NoError(t, err)
 	res, err := resolver.New(resolver.Config{Registries: []resolver.Registry{{Host: up.Host(), PlainHTTP: true}}})
 	require.NoError(t, err)
-	a.direct = newDirect(a.s, node)
+	a.direct = newDirect(a.s, node, set.IngestBytes)
 	a.direct.watchEvery, a.direct.lingerMin, a.direct.lingerMax, a.direct.stalledAfter = 200*time.Millisecond, 3*time.Second, 6*time.Second, 5*time.Second
 	handler, err := mirror.New(mirror.Config{Node: node, Resolver: res, Metrics: set, Receiver: a.direct, Manifests: a.s.Manifests()})
 	require.NoError(t, err)

@@ -8,6 +8,7 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
@@ -71,6 +72,7 @@ func (l *layer) discard(ctx context.Context) {
 // batch collects pieces to messages. It belongs to one goroutine.
 type batch struct {
 	w        content.Writer
+	bytes    prometheus.Counter // that w took
 	buf      []byte
 	patience time.Duration
 	timer    *time.Timer
@@ -78,8 +80,8 @@ type batch struct {
 }
 
 // newBatch calls stalled if neither the swarm nor containerd gets on.
-func newBatch(w content.Writer, patience time.Duration, stalled func()) *batch {
-	return &batch{w: w, buf: make([]byte, 0, message), patience: patience, timer: time.AfterFunc(patience, stalled)}
+func newBatch(w content.Writer, bytes prometheus.Counter, patience time.Duration, stalled func()) *batch {
+	return &batch{w: w, bytes: bytes, buf: make([]byte, 0, message), patience: patience, timer: time.AfterFunc(patience, stalled)}
 }
 
 func (b *batch) Write(p []byte) (written int, err error) {
@@ -97,7 +99,9 @@ func (b *batch) Write(p []byte) (written int, err error) {
 }
 
 func (b *batch) flush() error {
-	_, b.failed = b.w.Write(b.buf)
+	if _, b.failed = b.w.Write(b.buf); b.failed == nil {
+		b.bytes.Add(float64(len(b.buf)))
+	}
 	b.buf = b.buf[:0]
 	b.timer.Reset(b.patience)
 	return b.failed

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
 	"github.com/shoal-p2p/shoal/agent"
@@ -114,11 +115,11 @@ func (s *Store) Info() agent.StoreInfo {
 }
 
 // Receiver is a [Direct], if the store was made for it, and else nil.
-func (s *Store) Receiver(node *p2p.Node) agent.Receiver {
+func (s *Store) Receiver(node *p2p.Node, bytes prometheus.Counter) agent.Receiver {
 	if !s.cfg.Direct {
 		return nil
 	}
-	return newDirect(s, node)
+	return newDirect(s, node, bytes)
 }
 
 // Writes is false: containerd writes, while it reads from our mirror.
@@ -191,4 +192,5 @@ var (
 	_ p2p.Store            = (*Store)(nil)
 	_ agent.ManifestKeeper = (*Store)(nil)
 	_ agent.Described      = (*Store)(nil)
+	_ agent.Filled         = (*Store)(nil)
 )
