@@ -25,14 +25,17 @@ func FileID(names ...string) digest.Digest {
 	return digest.NewDigestFromEncoded(File, hex.EncodeToString(h.Sum(nil)))
 }
 
-// IsFile reports whether a valid ID is a file's.
-func IsFile(id digest.Digest) bool { return id.Algorithm() == File }
+// filePrefix is what IDs of files begin with.
+const filePrefix = string(File) + ":"
+
+// IsFile reports whether an ID, which need not be valid, is a file's.
+func IsFile(id digest.Digest) bool { return strings.HasPrefix(string(id), filePrefix) }
 
 var errFileID = errors.New("piece: the ID of a file is 64 hexadecimal digits")
 
 // ValidateID says what is wrong with an ID, which is a digest or a file's.
 func ValidateID(id digest.Digest) error {
-	encoded, ok := strings.CutPrefix(string(id), string(File)+":")
+	encoded, ok := strings.CutPrefix(string(id), filePrefix)
 	if !ok {
 		return id.Validate()
 	}

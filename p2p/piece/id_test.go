@@ -26,4 +26,6 @@ func TestWhatIsNoIDIsRefused(t *testing.T) {
 	for _, id := range []string{"", "file", "file:", "file:" + good[1:], "file:" + good + "0", "file:../" + good[3:], "File:" + good, "md5:" + good[:32]} {
 		require.Error(t, ValidateID(digest.Digest(id)), id)
 	}
+	require.False(t, IsFile(""))
+	require.False(t, IsFile("file"))
 }
