@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/shoal-p2p/shoal/resolver"
 )
+
+// errIll is of a source that answers, and has failed.
+var errIll = errors.New("files: the source has failed")
 
 // ask asks the source what it has, without the bytes. The answer is nil if only
 // the request itself can tell: then it is to be relayed. An error is of a source
@@ -31,7 +35,7 @@ func (f *Files) ask(ctx context.Context, q *request) (*answer, error) {
 	case resp.StatusCode == http.StatusPartialContent:
 		size = wholeSize(resp.Header.Get("Content-Range"))
 	case resp.StatusCode >= 500:
-		return nil, resolver.FileRefusal(q.url, resp)
+		return nil, errIll
 	case resp.StatusCode != http.StatusOK:
 		return nil, nil
 	}

@@ -186,7 +186,7 @@ func TestRefusalsOfTheSourceComeThrough(t *testing.T) {
 		require.Equal(t, "Basic", got.Header.Get("WWW-Authenticate"))
 	}
 	b.origin.serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
-	require.Equal(t, http.StatusBadGateway, b.node().get("/a").StatusCode)
+	require.Equal(t, http.StatusServiceUnavailable, b.node().get("/a").StatusCode)
 }
 
 func TestRedirectsAreFollowedForDownloadsAlone(t *testing.T) {

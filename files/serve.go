@@ -30,6 +30,10 @@ func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (f *Files) serve(w http.ResponseWriter, r *http.Request, start time.Time) error {
 	q, err := parse(r)
 	if err != nil {
+		if f.cfg.Relay != nil && r.Header.Get(HeaderGet) == "" { // for the source to refuse
+			f.cfg.Relay.ServeHTTP(w, r)
+			return nil
+		}
 		return err
 	}
 	if q.past || r.ContentLength != 0 || unusual(r.Header) {
@@ -73,6 +77,8 @@ func (f *Files) answer(r *http.Request, q *request) (a *answer, stale bool, err 
 	case err != nil && r.Context().Err() == nil && a != nil && a.mayBeStale(now, f.cfg.StaleFor):
 		log.G(r.Context()).WithError(err).WithField("url", resolver.Shown(q.url)).Warn("serving a file as it last was")
 		return a, true, nil
+	case errors.Is(err, errIll):
+		return nil, false, nil // in its own words
 	case err != nil:
 		return nil, false, err
 	case said == nil || !said.swarmable():

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,9 +38,15 @@ type forward struct {
 	ca    string // file
 }
 
-// startForward starts the built binary with rules that match nothing, which opens
-// the connections to the secure origins.
-func startForward(t *testing.T) *forward {
+// Rules of a proxy by their regex.
+const (
+	nothing    = "^nothing$"
+	everything = "."
+)
+
+// startForward starts the built binary with a rule, which opens the connections to
+// the secure origins.
+func startForward(t *testing.T, rule string) *forward {
 	t.Helper()
 	f := &forward{origins: startOrigins(t), t: t, dir: t.TempDir()}
 	shoal, err := filepath.Abs("../bin/shoal")
@@ -59,13 +66,13 @@ data_dir: %s
 log.level: debug
 proxy:
   rules:
-    - regex: ^nothing$
+    - regex: %s
   hijack_https:
     cert: %s
     key: %s
     hosts:
       - {regex: '^127\.0\.0\.1:(%s|%s)$', ca_file: %s}
-`, addrs[0], addrs[1], addrs[2], filepath.Join(f.dir, "data"), f.ca, filepath.Join(f.dir, "ca", "ca.key"), portOf(t, f.secure), portOf(t, f.http2), f.origins.ca), 0o600))
+`, addrs[0], addrs[1], addrs[2], filepath.Join(f.dir, "data"), rule, f.ca, filepath.Join(f.dir, "ca", "ca.key"), portOf(t, f.secure), portOf(t, f.http2), f.origins.ca), 0o600))
 	var log bytes.Buffer
 	agent := exec.Command(shoal, "agent", "--config", config)
 	agent.Stderr = &log
@@ -165,7 +172,7 @@ func (f *forward) curl(origin, through, trusted string, s shape, more ...string)
 }
 
 func TestCurlSeesNoProxy(t *testing.T) {
-	f := startForward(t)
+	f := startForward(t, nothing)
 	for mode, m := range map[string]struct {
 		origin  string
 		direct  []string // arguments of curl without the proxy
@@ -198,6 +205,34 @@ func TestCurlSeesNoProxy(t *testing.T) {
 	}
 }
 
+// TestCurlSeesNoSwarm asks twice for what a rule sends through the swarm. That has
+// headers of its own.
+func TestCurlSeesNoSwarm(t *testing.T) {
+	f := startForward(t, everything)
+	ours := regexp.MustCompile(`(?m)^(shoal-task|accept-ranges|age):.*\n?`)
+	for origin, c := range map[string]struct {
+		trusted string
+		version []string
+	}{
+		f.plain:  {f.origins.ca, nil},
+		f.secure: {f.ca, []string{"--http1.1"}},
+		f.http2:  {f.ca, nil},
+	} {
+		for _, s := range shapes {
+			if s.http1 && origin == f.http2 {
+				continue
+			}
+			t.Run(strings.TrimPrefix(origin, "http")+"/"+s.name, func(t *testing.T) {
+				want := f.curl(origin, "", f.origins.ca, s, c.version...)
+				for range 2 {
+					got := f.curl(origin, f.proxy, c.trusted, s, c.version...)
+					require.Equal(t, ours.ReplaceAllString(want, ""), ours.ReplaceAllString(got, ""))
+				}
+			})
+		}
+	}
+}
+
 // everywhere are the origins, and whom a client of the proxy must trust there.
 func (f *forward) everywhere() map[string]string {
 	return map[string]string{f.plain: f.origins.ca, f.plain6: f.origins.ca, f.secure: f.ca, f.http2: f.ca}
@@ -214,7 +249,7 @@ func (f *forward) forAll(origin string) (all []shape) {
 }
 
 func TestWgetSeesNoProxy(t *testing.T) {
-	f := startForward(t)
+	f := startForward(t, nothing)
 	ask := func(url, trusted string, more ...string) string {
 		args := append([]string{"-S", "-O", "-", "--tries=1", "--timeout=60", "--ca-certificate=" + trusted, "--content-on-error"}, more...)
 		out, errs, code := f.run("wget", append(args, url)...)
@@ -260,7 +295,7 @@ for url in sys.argv[3:]:
 `
 
 func TestPythonSeesNoProxy(t *testing.T) {
-	f := startForward(t)
+	f := startForward(t, nothing)
 	for origin, trusted := range f.everywhere() {
 		var urls []string
 		for _, s := range f.forAll(origin) {
@@ -276,7 +311,7 @@ func TestPythonSeesNoProxy(t *testing.T) {
 }
 
 func TestGoSeesNoProxy(t *testing.T) {
-	f := startForward(t)
+	f := startForward(t, nothing)
 	ask := func(client *http.Client, url string) string {
 		resp, err := client.Get(url)
 		require.NoError(t, err)
@@ -311,7 +346,7 @@ func TestGoSeesNoProxy(t *testing.T) {
 }
 
 func TestChromiumSeesNoProxy(t *testing.T) {
-	f := startForward(t)
+	f := startForward(t, nothing)
 	nss := filepath.Join(f.dir, ".pki", "nssdb")
 	require.NoError(t, os.MkdirAll(nss, 0o700))
 	for name, file := range map[string]string{"proxy": f.ca, "world": f.origins.ca} {

@@ -25,6 +25,7 @@ func TestWhatIsNoIDIsRefused(t *testing.T) {
 	good := FileID("a").Encoded()
 	for _, id := range []string{"", "file", "file:", "file:" + good[1:], "file:" + good + "0", "file:../" + good[3:], "File:" + good, "md5:" + good[:32]} {
 		require.Error(t, ValidateID(digest.Digest(id)), id)
+		_ = IsFile(digest.Digest(id))
 	}
 	require.False(t, IsFile(""))
 	require.False(t, IsFile("file"))
