@@ -93,6 +93,7 @@ func TestRangesAreTasksOfTheirOwn(t *testing.T) {
 		got.require(t, http.StatusPartialContent, data[1000:3*mib])
 		require.Equal(t, fmt.Sprintf("bytes 1000-3145727/%d", len(data)), got.Header.Get("Content-Range"))
 	}
+	n.get("/a", "Range", "bytes=5000-3145727", files.HeaderGet, "p2p", files.HeaderResume, "bytes=1000-3145727").require(t, http.StatusPartialContent, data[5000:3*mib])
 	require.EqualValues(t, 3*mib-1000, b.origin.sent.Load(), "no byte more, and once for both")
 	n.get("/a", "Range", "bytes=-5", files.HeaderGet, "p2p").require(t, http.StatusPartialContent, data[8*mib-5:])
 	n.get("/a", "Range", "bytes=99999999-", files.HeaderGet, "p2p").require(t, http.StatusRequestedRangeNotSatisfiable, []byte("the range is outside the file\n"))

@@ -23,8 +23,8 @@ const (
 	HeaderFilter = "Shoal-Filter"
 	// HeaderDigest is the digest that the whole file must have.
 	HeaderDigest = "Shoal-Digest"
-	// HeaderResume says that a range is the rest of a download, and no content of
-	// its own.
+	// HeaderResume says that a range is the rest of what a download began with:
+	// of that range, or of the whole file if it is none.
 	HeaderResume = "Shoal-Resume"
 	// HeaderTask, in an answer, is the ID of the file's task in the swarm.
 	HeaderTask = "Shoal-Task"
@@ -42,9 +42,9 @@ type request struct {
 	header   http.Header // for the source
 	filter   []string
 	digest   digest.Digest
-	download bool // a client such as shoal get asks
-	past     bool // past the swarm
-	resume   bool
+	download bool   // a client such as shoal get asks
+	past     bool   // past the swarm
+	resume   string // HeaderResume
 }
 
 // parse understands a request.
@@ -59,7 +59,7 @@ func parse(r *http.Request) (*request, error) {
 	case len(r.URL.String()) > maxURL:
 		return nil, refuse(http.StatusRequestURITooLong, "the URL is longer than %d bytes", maxURL)
 	}
-	q := &request{url: r.URL, resume: r.Header.Get(HeaderResume) != ""}
+	q := &request{url: r.URL, resume: r.Header.Get(HeaderResume)}
 	switch get := r.Header.Get(HeaderGet); get {
 	case "":
 	case "p2p", "source":

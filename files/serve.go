@@ -169,24 +169,35 @@ func (f *Files) deliver(w http.ResponseWriter, r *http.Request, q *request, a *a
 // place says where a span of a file lies in the task that it comes from: in the
 // whole, or in a range that is a task of its own.
 func (f *Files) place(r *http.Request, q *request, s *spec, span delivery.Span) delivery.Span {
-	if !span.Partial || !q.ownTask(r.Header.Get("Range")) {
+	if !span.Partial {
+		return span
+	}
+	own := q.ownTask(r.Header.Get("Range"), span, s.Size)
+	if !own.Partial {
 		return span
 	}
 	if _, whole := f.cfg.Node.Stat(r.Context(), s.id()); whole {
 		return span
 	}
-	s.Part = &part{Offset: span.Offset, Length: span.Length}
-	return delivery.Span{Length: span.Length}
+	s.Part = &part{Offset: own.Offset, Length: own.Length}
+	return delivery.Span{Offset: span.Offset - own.Offset, Length: span.Length}
 }
 
-// ownTask reports whether a range is content of its own. The rest of a file from
-// some byte on is what clients ask for that go on with it, unless a download says
-// otherwise.
-func (q *request) ownTask(header string) bool {
-	if q.resume {
-		return false
+// ownTask is the range of a file that is the content which a span is asked of; the
+// zero value if that is the whole. The rest of a file from some byte on is what
+// clients ask for that go on with it, unless a download says otherwise.
+func (q *request) ownTask(header string, span delivery.Span, size int64) delivery.Span {
+	if q.resume != "" {
+		began, ok := delivery.ParseRange(q.resume, size)
+		if ok && began.Partial && began.Offset <= span.Offset && span.Offset+span.Length <= began.Offset+began.Length {
+			return began
+		}
+		return delivery.Span{}
 	}
-	return q.download || !strings.HasSuffix(strings.TrimSpace(header), "-")
+	if q.download || !strings.HasSuffix(strings.TrimSpace(header), "-") {
+		return span
+	}
+	return delivery.Span{}
 }
 
 // unchanged reports whether a client has the version already (RFC 9110, section
