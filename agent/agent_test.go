@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +32,7 @@ import (
 	"github.com/shoal-p2p/shoal/p2p"
 	"github.com/shoal-p2p/shoal/p2p/p2ptest"
 	"github.com/shoal-p2p/shoal/plugin/local"
+	"github.com/shoal-p2p/shoal/proxy"
 	"github.com/shoal-p2p/shoal/resolver"
 	"github.com/shoal-p2p/shoal/supernode"
 )
@@ -295,6 +298,39 @@ func TestItLogsToTheLoggerOfItsContext(t *testing.T) {
 	require.NoError(t, stop())
 	lines.until(t, "stopping")
 	require.Empty(t, ofTheProcess.String())
+}
+
+func TestTheMirrorIsAForwardProxy(t *testing.T) {
+	up := registrytest.New(t)
+	blob := registrytest.Bytes(1, 1000)
+	dgst := up.PushBlob("app", blob)
+	front, operators := listener(t), listener(t)
+	store := &p2ptest.Store{}
+	a, err := agent.New(agent.Config{
+		Store: store, Mirror: agent.Listen{Listener: front}, Admin: agent.Listen{Listener: operators},
+		Proxy: proxy.Config{Rules: []proxy.Rule{{Regexp: regexp.MustCompile(`/v2/`)}}},
+	})
+	require.NoError(t, err)
+	run(t, t.Context(), a)
+	client := &http.Client{Transport: &http.Transport{
+		Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: front.Addr().String()}), DisableKeepAlives: true,
+	}}
+	get := func(url string) (int, string) {
+		resp, err := client.Get(url)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(body)
+	}
+	_, body := get(up.URL + "/v2/app/blobs/" + dgst.String())
+	require.Equal(t, string(blob), body)
+	require.Eventually(t, func() bool { return store.Get(dgst) != nil }, time.Minute, time.Millisecond)
+	for _, own := range []net.Listener{front, operators} {
+		code, body := get("http://" + own.Addr().String() + "/metrics")
+		require.Equal(t, http.StatusForbidden, code)
+		require.Contains(t, body, "it is the agent itself")
+	}
 }
 
 func TestMistakesAreNamed(t *testing.T) {

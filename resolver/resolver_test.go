@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"syscall"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -60,6 +62,64 @@ func TestPlainHTTPOnlyWhereConfigured(t *testing.T) {
 
 	_, err = ask(t, resolver.Config{}, plain(up)).Manifest(t.Context(), at(up), "v1", nil)
 	require.NoError(t, err)
+}
+
+func TestAClientMayChoosePlainHTTP(t *testing.T) {
+	up := registrytest.New(t)
+	up.PushImage("team/app", "v1", nil)
+	file := filepath.Join(t.TempDir(), "login")
+	require.NoError(t, os.WriteFile(file, []byte("me:secret"), 0o600))
+	chosen := resolver.Repository{Registry: resolver.PlainHTTP(up.Host()), Name: "team/app"}
+	for name, registries := range map[string][]resolver.Registry{
+		"nobody configured it":                        nil,
+		"it is configured likewise":                   {plain(up)},
+		"it is configured as HTTPS, with credentials": {{Host: up.Host(), Credentials: file}},
+	} {
+		_, err := ask(t, resolver.Config{}, registries...).Manifest(t.Context(), chosen, "v1", nil)
+		require.NoError(t, err, name)
+	}
+	up.RequireBasic("me", "secret")
+	_, err := ask(t, resolver.Config{}, resolver.Registry{Host: up.Host(), Credentials: file}).Manifest(t.Context(), chosen, "v1", nil)
+	require.True(t, oci.HasStatus(err, http.StatusUnauthorized), "the node's credentials went over plain HTTP")
+	both := plain(up)
+	both.Credentials = file
+	_, err = ask(t, resolver.Config{}, both).Manifest(t.Context(), chosen, "v1", nil)
+	require.NoError(t, err, "its operator says that they may")
+}
+
+func TestPatternsSayWhomToTrust(t *testing.T) {
+	up := registrytest.NewTLS(t)
+	up.PushImage("team/app", "v1", nil)
+	pattern := func(re string, insecure bool) resolver.Pattern {
+		return resolver.Pattern{Host: regexp.MustCompile(re), Insecure: insecure}
+	}
+	for name, c := range map[string]struct {
+		patterns []resolver.Pattern
+		ok       bool
+	}{
+		"none":                  {nil, false},
+		"one that matches":      {[]resolver.Pattern{pattern(`^127\.0\.0\.1:\d+$`, true)}, true},
+		"one that does not":     {[]resolver.Pattern{pattern(`^registry\.example:443$`, true)}, false},
+		"the first that does":   {[]resolver.Pattern{pattern(`:`, false), pattern(`:`, true)}, false},
+		"after one that didn't": {[]resolver.Pattern{pattern(`x`, false), pattern(`:`, true)}, true},
+	} {
+		_, err := ask(t, resolver.Config{Patterns: c.patterns}).Manifest(t.Context(), at(up), "v1", nil)
+		require.Equal(t, c.ok, err == nil, "%s: %v", name, err)
+	}
+	_, err := resolver.New(resolver.Config{Patterns: []resolver.Pattern{{Host: regexp.MustCompile(`a`), CAFile: "/none"}}})
+	require.ErrorContains(t, err, `registries that match "a"`)
+}
+
+func TestNobodyIsReachedWhoIsRefused(t *testing.T) {
+	up := registrytest.New(t)
+	refused := errors.New("not there")
+	r := ask(t, resolver.Config{Control: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		require.Equal(t, up.Host(), address)
+		return refused
+	}}, plain(up))
+	_, err := r.Manifest(t.Context(), at(up), "v1", nil)
+	require.Contains(t, asOCI(t, err).Message, "not there")
+	require.Empty(t, up.Requests(""))
 }
 
 func TestHTTPSTrustsWhoIsConfigured(t *testing.T) {

@@ -89,6 +89,19 @@ func TestSIGTERMEndsTheDaemon(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
+func TestReadyIsToldWhatIsBound(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	var bound []net.Addr
+	require.NoError(t, Run(ctx, Config{
+		Servers: []Server{{Addr: "127.0.0.1:0", Handler: http.NotFoundHandler()}, {Addr: "[::1]:0", Handler: http.NotFoundHandler()}},
+		Run:     func(ctx context.Context) error { <-ctx.Done(); return nil },
+		Ready:   func(addrs []net.Addr) { bound = addrs; stop() },
+	}))
+	require.Len(t, bound, 2)
+	require.Equal(t, "::1", bound[1].(*net.TCPAddr).IP.String())
+	require.NotZero(t, bound[0].(*net.TCPAddr).Port)
+}
+
 func TestAnAddressInUseIsNamedWithItsKey(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
