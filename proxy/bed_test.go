@@ -54,7 +54,7 @@ var everything = []proxy.Rule{{Regexp: regexp.MustCompile(`.`)}}
 func newBed(t *testing.T, options ...func(*proxy.Config)) *bed {
 	t.Helper()
 	b := &bed{t: t, store: &p2ptest.Store{}}
-	cfg := proxy.Config{Guard: proxy.NewGuard(nil), Rules: everything}
+	cfg := proxy.Config{Guard: proxy.NewGuard(nil), Rules: everything, Parent: func(*http.Request) (*url.URL, error) { return nil, nil }}
 	for _, o := range options {
 		o(&cfg)
 	}

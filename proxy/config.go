@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"time"
 
@@ -34,6 +35,9 @@ type Config struct {
 	// AllowTo are networks that clients may be led to although nobody may by
 	// default: what Guard was made with.
 	AllowTo []netip.Prefix
+	// Parent says by which proxy a request gets to its origin, as that of
+	// http.Transport does; nil is http.ProxyFromEnvironment.
+	Parent func(*http.Request) (*url.URL, error)
 	// IdleTimeout is how long nothing may pass through a tunnel before it is
 	// closed; 0 means an hour.
 	IdleTimeout time.Duration
@@ -73,6 +77,9 @@ func (c *Config) validate() error {
 	}
 	if len(c.Intercept.Hosts) > 0 && (c.Intercept.CertFile == "" || c.Intercept.KeyFile == "") {
 		return errors.New("proxy: proxy.hijack_https has hosts, but no cert and key: shoal gen-ca makes them")
+	}
+	if c.Parent == nil {
+		c.Parent = http.ProxyFromEnvironment
 	}
 	if c.IdleTimeout == 0 {
 		c.IdleTimeout = time.Hour

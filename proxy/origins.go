@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -18,10 +19,10 @@ type origins struct {
 	other    *http.Transport
 }
 
-func newOrigins(dialer *net.Dialer, patterns []resolver.Pattern) (*origins, error) {
-	o := &origins{patterns: patterns, other: newTransport(dialer)}
+func newOrigins(dialer *net.Dialer, parent func(*url.URL) (*url.URL, error), patterns []resolver.Pattern) (*origins, error) {
+	o := &origins{patterns: patterns, other: newTransport(dialer, parent)}
 	for i, p := range patterns {
-		t := newTransport(dialer)
+		t := newTransport(dialer, parent)
 		var err error
 		if t.TLSClientConfig, err = p.TLS(); err != nil {
 			return nil, fmt.Errorf("proxy: proxy.hijack_https.hosts[%d]: %w", i, err)
@@ -32,12 +33,13 @@ func newOrigins(dialer *net.Dialer, patterns []resolver.Pattern) (*origins, erro
 }
 
 // newTransport changes nothing of what passes through it.
-func newTransport(dialer *net.Dialer) *http.Transport {
+func newTransport(dialer *net.Dialer, parent func(*url.URL) (*url.URL, error)) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	return &http.Transport{
 		Protocols:              protocols,
+		Proxy:                  func(r *http.Request) (*url.URL, error) { return parent(r.URL) },
 		DialContext:            dialer.DialContext,
 		TLSHandshakeTimeout:    tlsTimeout,
 		ExpectContinueTimeout:  time.Second,

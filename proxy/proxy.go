@@ -42,7 +42,7 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p := &Proxy{cfg: cfg, dialer: &net.Dialer{Timeout: dialTimeout, ControlContext: cfg.Guard.Control}}
 	var err error
-	if p.origins, err = newOrigins(p.dialer, cfg.Intercept.Hosts); err != nil {
+	if p.origins, err = newOrigins(p.dialer, p.parent, cfg.Intercept.Hosts); err != nil {
 		return nil, err
 	}
 	p.relay = newRelay(p.origins)

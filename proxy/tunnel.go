@@ -54,7 +54,7 @@ func (p *Proxy) dial(r *http.Request, to target) (net.Conn, error) {
 		return nil, errEnding
 	}
 	defer leave()
-	return p.dialer.DialContext(ctx, "tcp", to.String())
+	return p.reach(ctx, to)
 }
 
 // hijack takes the connection of a CONNECT, and says that it is established. sent
