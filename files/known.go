@@ -36,32 +36,44 @@ func cache[V any](evicted func(string, V)) *lru.Cache[string, V] {
 
 // get returns what was said to such a request; nil if nothing was.
 func (k *known) get(q *request) *answer {
+	url := q.key()
+	a, ok := k.remembered(q, url)
+	if ok {
+		return a
+	}
+	key, a := k.shelf.get(url)
+	if a == nil {
+		return nil
+	}
+	k.remember(url, key, a)
+	a, _ = k.remembered(q, url)
+	return a
+}
+
+// remembered is what memory has; ok is false if it has nothing of the URL.
+func (k *known) remembered(q *request, url string) (a *answer, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	url := q.key()
 	vary, ok := k.vary.Get(url)
-	if !ok {
-		key, a := k.shelf.get(url)
-		if a == nil {
-			return nil
-		}
-		vary = a.vary
-		k.vary.Add(url, vary)
-		k.answers.Add(key, a)
+	if ok {
+		a, _ = k.answers.Get(q.keyWith(url, vary))
 	}
-	a, _ := k.answers.Get(q.keyWith(url, vary))
-	return a
+	return a, ok
+}
+
+func (k *known) remember(url, key string, a *answer) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.vary.Add(url, a.vary)
+	k.answers.Add(key, a)
 }
 
 // put remembers what was said to a request. An error is of the disk; it is
 // remembered all the same.
 func (k *known) put(q *request, a *answer) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	url := q.key()
 	key := q.keyWith(url, a.vary)
-	k.vary.Add(url, a.vary)
-	k.answers.Add(key, a)
+	k.remember(url, key, a)
 	return k.shelf.put(url, key, a)
 }
 

@@ -2,10 +2,12 @@ package files
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -23,6 +25,9 @@ type record struct {
 	Age         time.Duration `json:"age"`
 	Credentials bool          `json:"credentials,omitempty"`
 }
+
+// unfinished begins the names of files that are being written.
+const unfinished = "new-"
 
 // DirIn is the folder for [Config.Dir] below a folder of data; "" if there is none.
 func DirIn(dataDir string) string {
@@ -50,6 +55,10 @@ func openShelf(dir string) (shelf, error) {
 	}
 	var all []aged
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), unfinished) {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+			continue
+		}
 		if info, err := e.Info(); err == nil {
 			all = append(all, aged{e.Name(), info.ModTime()})
 		}
@@ -70,11 +79,18 @@ func (s shelf) put(url, key string, a *answer) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(s.dir, url)
-	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+	f, err := os.CreateTemp(s.dir, unfinished)
+	if err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), filepath.Join(s.dir, url))
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
 }
 
 // get returns the answer to a URL, and what exactly it answers; nil if there is
