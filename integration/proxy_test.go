@@ -76,6 +76,7 @@ proxy:
 	var log bytes.Buffer
 	agent := exec.Command(shoal, "agent", "--config", config)
 	agent.Stderr = &log
+	agent.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // not to outlive a test that was killed
 	require.NoError(t, agent.Start())
 	t.Cleanup(func() {
 		require.NoError(t, agent.Process.Signal(syscall.SIGTERM))
