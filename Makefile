@@ -40,7 +40,7 @@ test-e2e: build ## black-box tests with real containerds and registries in netwo
 	hack/go-test -tags e2e -count 1 -timeout 35m ./integration/...
 
 .PHONY: soak
-soak: build ## SOAK=50 pulls in a row into each containerd, whose agent is killed at random moments (root)
+soak: build ## SOAK=50 pulls in a row into each containerd, in both ways, whose agent is killed at random moments (root)
 	hack/install e2e
 	SOAK_PULLS=$(SOAK) hack/go-test -tags e2e -count 1 -timeout 60m -v -run TestSoak ./integration
 

@@ -4,15 +4,13 @@ package integration
 
 import (
 	"encoding/json"
-	"fmt"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-p2p/shoal/agent"
 	"github.com/shoal-p2p/shoal/integration/testbed"
+	"github.com/shoal-p2p/shoal/internal/registrytest"
 )
 
 // agentStatus asks the agent of a node.
@@ -27,19 +25,25 @@ func agentStatus(t *testing.T, n *testbed.Node) (s agent.Status) {
 func TestContainerdPullsThroughTheAgentInsideIt(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, testbed.BuildInside(t.Context(), "../contrib/containerd", modern(t), dir))
-	for _, ingest := range []string{"stream", "direct"} {
+	for _, ingest := range ingests {
 		t.Run(ingest, func(t *testing.T) { pullsThroughTheAgentInside(t, dir, ingest) })
+		t.Run(ingest+", as the kubelet does", func(t *testing.T) {
+			m, up := newMachine(t, dir), registrytest.New(t)
+			a, section := m.inside(t, up.Host(), ingest)
+			kubeletPulls(t, m, up, a, ingest, "version = 3\n"+section)
+		})
 	}
 }
 
 func pullsThroughTheAgentInside(t *testing.T, dir, ingest string) {
 	c, img := build(t, testbed.Options{
-		Nodes: 2, Spare: 1, Containerd: dir, Builtin: true, BuiltinKeys: fmt.Sprintf("containerd.ingest = %q\n[debug]\nlevel = \"debug\"", ingest),
+		Nodes: 2, Spare: 1, Containerd: dir, Builtin: true, Ingest: ingest,
 	}, 3, 12*mib)
 	pullAll(t, t.Context(), c.Nodes[:2]...)
 	for _, n := range c.Nodes[:2] {
 		require.Zero(t, sources(t, n)["upstream"])
 		requireBlobs(t, img, n)
+		requireIngested(t, img, n, ingest)
 		out, err := n.RunContainer(t.Context(), image, "check", "/bin/sh", "-c", "echo it runs")
 		require.NoError(t, err)
 		require.Contains(t, out, "it runs")
@@ -49,9 +53,6 @@ func pullsThroughTheAgentInside(t *testing.T, dir, ingest string) {
 	require.InDelta(t, 1, r, 0.005)
 
 	first := c.Nodes[0]
-	log, err := os.ReadFile(first.Containerd.Log)
-	require.NoError(t, err)
-	require.Equal(t, ingest == "direct", strings.Contains(string(log), "receiving a layer for containerd"))
 	store := agentStatus(t, first).Store
 	require.Equal(t, agent.StoreInfo{Kind: "containerd", Address: first.Socket(), Namespace: "default", ContentPath: first.ContentPath()}, store)
 	v, err := first.Metric(t.Context(), "go_goroutines", "")

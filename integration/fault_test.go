@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,74 +23,49 @@ func midway(t *testing.T, c *testbed.Cluster, total int64) {
 	require.Eventually(t, func() bool { return c.Upstream.Sent() > total/2 }, time.Minute, 5*time.Millisecond)
 }
 
-// during pulls on nodes at once, and calls do when the upstream is half-way.
-func during(t *testing.T, c *testbed.Cluster, total int64, nodes []*testbed.Node, do func()) {
+// during pulls on all nodes at once, and calls do when the upstream is half-way.
+func during(t *testing.T, c *testbed.Cluster, total int64, do func()) {
 	t.Helper()
-	errs := make([]error, len(nodes))
-	var wg sync.WaitGroup
-	for i, n := range nodes {
-		wg.Go(func() { errs[i] = n.Pull(t.Context(), image) })
-	}
+	wait := pulling(t, t.Context(), c.Nodes...)
 	midway(t, c, total)
 	do()
-	wg.Wait()
-	for _, err := range errs {
-		require.NoError(t, err)
-	}
+	wait()
 }
 
 // slow makes the pull take a few seconds, so that its middle can be met.
 var slow = testbed.Options{Nodes: 3, UpstreamRate: 12 * mib}
 
-func TestDeathOfAPeerInMidPull(t *testing.T) {
-	o := slow
-	o.Containerd = modern(t)
-	c, img := build(t, o, 3, 12*mib)
-	_, total, err := testimage.Blobs(img)
-	require.NoError(t, err)
-	dying, others := c.Nodes[0], c.Nodes[1:]
-	var wg sync.WaitGroup
-	t.Cleanup(wg.Wait) // the test's context has ended then
-	wg.Go(func() { _ = dying.Pull(t.Context(), image) })
-	during(t, c, total, others, dying.Agent.Kill)
-	for _, n := range others {
-		requireBlobs(t, img, n)
-		sources(t, n)
-	}
-	// containerd of the dead agent's node may fetch what it misses itself.
-	t.Logf("the upstream sent %.3f x the image", ratio(t, c, img))
-}
-
-func TestDeathOfTheSupernodeInMidPull(t *testing.T) {
-	for _, version := range containerds(t) {
-		o := slow
-		o.Containerd = version
-		c, img := build(t, o, 3, 12*mib)
-		_, total, err := testimage.Blobs(img)
-		require.NoError(t, err)
-		during(t, c, total, c.Nodes, c.Supernode.Kill)
-		for _, n := range c.Nodes {
-			requireBlobs(t, img, n)
-			sources(t, n)
+// TestPullsOutliveWhatEndsInTheirMiddle ends something that one node or all of them
+// need. A node whose agent is gone goes on by itself, where its containerd is.
+func TestPullsOutliveWhatEndsInTheirMiddle(t *testing.T) {
+	for name, end := range map[string]func(c *testbed.Cluster) error{
+		"agent killed":     func(c *testbed.Cluster) error { c.Nodes[0].Agent.Kill(); return nil },
+		"agent terminated": func(c *testbed.Cluster) error { return c.Nodes[0].Agent.Terminate() },
+		"agent restarted": func(c *testbed.Cluster) error {
+			c.Nodes[0].Agent.Kill()
+			return c.Nodes[0].StartAgent(t.Context())
+		},
+		"supernode killed": func(c *testbed.Cluster) error { c.Supernode.Kill(); return nil },
+	} {
+		for way, o := range ways(t, slow) {
+			t.Run(name+", "+way, func(t *testing.T) {
+				c, img := build(t, o, 3, 12*mib)
+				_, total, err := testimage.Blobs(img)
+				require.NoError(t, err)
+				during(t, c, total, func() { require.NoError(t, end(c)) })
+				for _, n := range c.Nodes {
+					requireBlobs(t, img, n)
+				}
+				r := ratio(t, c, img)
+				t.Logf("the upstream sent %.3f x the image", r)
+				if name == "agent terminated" {
+					// What containerd had not asked for yet, it gets from the
+					// registry: the base layer, since it takes three at a time.
+					require.Less(t, r, 1.05, "what was under way was brought to its end")
+				}
+			})
 		}
-		t.Logf("the upstream sent %.3f x the image", ratio(t, c, img))
 	}
-}
-
-func TestSIGTERMOfAnAgentInMidPullLosesNothing(t *testing.T) {
-	o := slow
-	o.Containerd = modern(t)
-	c, img := build(t, o, 3, 12*mib)
-	_, total, err := testimage.Blobs(img)
-	require.NoError(t, err)
-	during(t, c, total, c.Nodes, func() { require.NoError(t, c.Nodes[0].Agent.Terminate()) })
-	for _, n := range c.Nodes {
-		requireBlobs(t, img, n)
-	}
-	t.Logf("the upstream sent %.3f x the image", ratio(t, c, img))
-	// What containerd had not asked for yet, it gets from the registry: the
-	// base layer, since it takes three layers at a time.
-	require.Less(t, ratio(t, c, img), 1.05, "the running requests were served to their end")
 }
 
 func TestARestartedSupernodeGoesOnWhereItWas(t *testing.T) {
@@ -120,30 +94,34 @@ func requireStored(t *testing.T, n *testbed.Node, blobs []testimage.Blob) {
 }
 
 func TestAWrongByteOfTheUpstreamFailsThePullAndSaysSo(t *testing.T) {
-	c, img := build(t, testbed.Options{Nodes: 2, Containerd: modern(t)}, 2, 4*mib)
-	c.Upstream.Corrupt(3 * mib)
-	for _, n := range c.Nodes {
-		require.Error(t, n.Pull(t.Context(), image))
-		log, err := os.ReadFile(n.Agent.Log)
-		require.NoError(t, err)
-		require.Contains(t, string(log), "the upstream sent wrong bytes")
-	}
-	blobs, _, err := testimage.Blobs(img)
-	require.NoError(t, err)
-	last := blobs[len(blobs)-1]
-	resp, err := c.Nodes[0].Ask(t.Context(), http.MethodGet, fmt.Sprintf("/v2/test/app/blobs/%s?ns=%s", last.Digest, testbed.Registry),
-		http.Header{"Range": {fmt.Sprintf("bytes=%d-", last.Size-10)}})
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusBadGateway, resp.StatusCode)
-	require.Contains(t, string(body), "the upstream sent wrong bytes")
+	for way, o := range ways(t, testbed.Options{Nodes: 2}) {
+		t.Run(way, func(t *testing.T) {
+			c, img := build(t, o, 2, 4*mib)
+			c.Upstream.Corrupt(3 * mib)
+			for _, n := range c.Nodes {
+				require.Error(t, n.Pull(t.Context(), image))
+				log, err := os.ReadFile(n.Agent.Log)
+				require.NoError(t, err)
+				require.Contains(t, string(log), "the upstream sent wrong bytes")
+			}
+			blobs, _, err := testimage.Blobs(img)
+			require.NoError(t, err)
+			last := blobs[len(blobs)-1]
+			resp, err := c.Nodes[0].Ask(t.Context(), http.MethodGet, fmt.Sprintf("/v2/test/app/blobs/%s?ns=%s", last.Digest, testbed.Registry),
+				http.Header{"Range": {fmt.Sprintf("bytes=%d-", last.Size-10)}})
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Equal(t, http.StatusBadGateway, resp.StatusCode)
+			require.Contains(t, string(body), "the upstream sent wrong bytes")
 
-	c.Upstream.Corrupt(-1)
-	require.Eventually(t, func() bool { return c.Nodes[0].Pull(t.Context(), image) == nil }, 30*time.Second, time.Second,
-		"once the upstream is healed, the pull works")
-	requireBlobs(t, img, c.Nodes[0])
+			c.Upstream.Corrupt(-1)
+			require.Eventually(t, func() bool { return c.Nodes[0].Pull(t.Context(), image) == nil }, 30*time.Second, time.Second,
+				"once the upstream is healed, the pull works")
+			requireBlobs(t, img, c.Nodes[0])
+		})
+	}
 }
 
 func TestAgentWithItsOwnStoreKeepsAndServesIt(t *testing.T) {

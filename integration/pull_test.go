@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/require"
@@ -64,23 +65,58 @@ func modern(t *testing.T) string {
 	return dir
 }
 
+// between is the directory of containerd 1.7. It is so near to 1.6 that few tests
+// take it, lest all take longer.
+func between(t *testing.T) string { return filepath.Join(modern(t), "containerd-1.7") }
+
+// ingests are the values of containerd.ingest.
+var ingests = []string{"stream", "direct"}
+
 // containerds are the two versions that everything must work with.
 func containerds(t *testing.T) map[string]string {
 	return map[string]string{"containerd 1.6": "/usr/bin", "containerd 2.4": modern(t)}
 }
 
+// ways are the options with each way of layers into containerd: both versions of
+// it, and both values of containerd.ingest.
+func ways(t *testing.T, o testbed.Options) map[string]testbed.Options {
+	all := map[string]testbed.Options{}
+	for version, dir := range containerds(t) {
+		for _, ingest := range ingests {
+			o.Containerd, o.Ingest = dir, ingest
+			all[version+", "+ingest] = o
+		}
+	}
+	return all
+}
+
+// pulling begins to pull on nodes at once. wait wants all pulls to succeed.
+func pulling(t *testing.T, ctx context.Context, nodes ...*testbed.Node) (wait func()) {
+	t.Helper()
+	errs := make([]error, len(nodes))
+	took := make([]time.Duration, len(nodes))
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		wg.Go(func() {
+			start := time.Now()
+			errs[i] = n.Pull(ctx, image)
+			took[i] = time.Since(start).Round(10 * time.Millisecond)
+		})
+	}
+	return func() {
+		t.Helper()
+		wg.Wait()
+		t.Logf("the pulls took %v", took)
+		for _, err := range errs {
+			require.NoError(t, err)
+		}
+	}
+}
+
 // pullAll pulls on nodes at once.
 func pullAll(t *testing.T, ctx context.Context, nodes ...*testbed.Node) {
 	t.Helper()
-	errs := make([]error, len(nodes))
-	var wg sync.WaitGroup
-	for i, n := range nodes {
-		wg.Go(func() { errs[i] = n.Pull(ctx, image) })
-	}
-	wg.Wait()
-	for _, err := range errs {
-		require.NoError(t, err)
-	}
+	pulling(t, ctx, nodes...)()
 }
 
 // requireBlobs checks every blob of the image in the node's content store.
@@ -98,6 +134,48 @@ func requireBlobs(t *testing.T, img v1.Image, n *testbed.Node) {
 		require.NoError(t, err)
 		require.Equal(t, hex, fmt.Sprintf("%x", h.Sum(nil)), "%s", n.Name)
 	}
+}
+
+// large counts the layers of an image that direct ingest is for, and their bytes.
+func large(t *testing.T, img v1.Image) (n int, bytes int64) {
+	t.Helper()
+	blobs, _, err := testimage.Blobs(img)
+	require.NoError(t, err)
+	for _, b := range blobs {
+		if b.Size >= mib {
+			n, bytes = n+1, bytes+b.Size
+		}
+	}
+	return n, bytes
+}
+
+// requireIngested checks that the agent has written the image's large layers into
+// containerd, or none if containerd was to read them.
+func requireIngested(t *testing.T, img v1.Image, n *testbed.Node, ingest string) {
+	t.Helper()
+	_, want := large(t, img)
+	if ingest != "direct" {
+		want = 0
+	}
+	got, err := n.Metric(t.Context(), "shoal_ingest_bytes_total", "")
+	require.NoError(t, err)
+	require.EqualValues(t, want, got, "%s", n.Name)
+}
+
+// requireNothingLeft waits until neither a lease of Shoal nor an ingest is there.
+func requireNothingLeft(t *testing.T, n *testbed.Node) {
+	t.Helper()
+	var left string
+	for deadline := time.Now().Add(4 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Second) {
+		leases, err := n.Ctr(t.Context(), "leases", "ls", "-q")
+		require.NoError(t, err)
+		active, err := n.Ctr(t.Context(), "content", "active")
+		require.NoError(t, err)
+		if left = leases + active; !strings.Contains(left, "shoal/") && !strings.Contains(left, "layer-") {
+			return
+		}
+	}
+	require.FailNow(t, "left behind", left)
 }
 
 // ratio is what the upstream sent of the image's blobs.
@@ -123,30 +201,41 @@ func sources(t *testing.T, n *testbed.Node) map[string]int64 {
 }
 
 func TestColdNodesPullAtOnceAndTheUpstreamSendsTheImageOnce(t *testing.T) {
-	for version, dir := range containerds(t) {
-		for _, nodes := range []int{1, 3, 8} {
-			t.Run(fmt.Sprintf("%s, %d nodes", version, nodes), func(t *testing.T) {
-				c, img := build(t, testbed.Options{Nodes: nodes, Containerd: dir}, 3, 12*mib)
-				pullAll(t, t.Context(), c.Nodes...)
-				for _, n := range c.Nodes {
-					sources(t, n)
-					requireBlobs(t, img, n)
-					out, err := n.RunContainer(t.Context(), image, "check", "/bin/sh", "-c", "echo it runs")
-					require.NoError(t, err)
-					require.Contains(t, out, "it runs")
-				}
-				r := ratio(t, c, img)
-				t.Logf("%d nodes: the upstream sent %.4f x the image", nodes, r)
-				require.InDelta(t, 1, r, 0.005)
-			})
+	for _, nodes := range []int{1, 3, 8} {
+		for way, o := range ways(t, testbed.Options{Nodes: nodes}) {
+			t.Run(fmt.Sprintf("%s, %d nodes", way, nodes), func(t *testing.T) { pullCold(t, o) })
 		}
+	}
+	for _, ingest := range ingests {
+		t.Run("containerd 1.7, "+ingest, func(t *testing.T) {
+			pullCold(t, testbed.Options{Nodes: 2, Containerd: between(t), Ingest: ingest})
+		})
+	}
+}
+
+func pullCold(t *testing.T, o testbed.Options) {
+	c, img := build(t, o, 3, 12*mib)
+	pullAll(t, t.Context(), c.Nodes...)
+	for _, n := range c.Nodes {
+		sources(t, n)
+		requireBlobs(t, img, n)
+		requireIngested(t, img, n, o.Ingest)
+		out, err := n.RunContainer(t.Context(), image, "check", "/bin/sh", "-c", "echo it runs")
+		require.NoError(t, err)
+		require.Contains(t, out, "it runs")
+	}
+	r := ratio(t, c, img)
+	t.Logf("%d nodes: the upstream sent %.4f x the image", len(c.Nodes), r)
+	require.InDelta(t, 1, r, 0.005)
+	for _, n := range c.Nodes {
+		requireNothingLeft(t, n)
 	}
 }
 
 func TestSecondPullMovesNothingAndALateNodeGetsAllFromPeers(t *testing.T) {
-	for version, dir := range containerds(t) {
-		t.Run(version, func(t *testing.T) {
-			c, img := build(t, testbed.Options{Nodes: 3, Spare: 1, Containerd: dir}, 3, 12*mib)
+	for way, o := range ways(t, testbed.Options{Nodes: 3, Spare: 1}) {
+		t.Run(way, func(t *testing.T) {
+			c, img := build(t, o, 3, 12*mib)
 			pullAll(t, t.Context(), c.Nodes[:3]...)
 			before := sources(t, c.Nodes[0])
 			sent := c.Upstream.Sent()
@@ -192,13 +281,17 @@ func diskUse(t *testing.T, dirs ...string) int64 {
 }
 
 func TestNoByteLiesOnADiskTwice(t *testing.T) {
-	c, img := build(t, testbed.Options{Nodes: 2, Containerd: modern(t)}, 3, 12*mib)
-	n := c.Nodes[0]
-	before := diskUse(t, n.DataDir(), n.ContentPath())
-	pullAll(t, t.Context(), c.Nodes...)
-	grown := diskUse(t, n.DataDir(), n.ContentPath()) - before
-	_, total, err := testimage.Blobs(img)
-	require.NoError(t, err)
-	t.Logf("agent and containerd grew by %.3f x the image", float64(grown)/float64(total))
-	require.InDelta(t, 1, float64(grown)/float64(total), 0.02)
+	for way, o := range ways(t, testbed.Options{Nodes: 2}) {
+		t.Run(way, func(t *testing.T) {
+			c, img := build(t, o, 3, 12*mib)
+			n := c.Nodes[0]
+			before := diskUse(t, n.DataDir(), n.ContentPath())
+			pullAll(t, t.Context(), c.Nodes...)
+			grown := diskUse(t, n.DataDir(), n.ContentPath()) - before
+			_, total, err := testimage.Blobs(img)
+			require.NoError(t, err)
+			t.Logf("agent and containerd grew by %.3f x the image", float64(grown)/float64(total))
+			require.InDelta(t, 1, float64(grown)/float64(total), 0.02)
+		})
+	}
 }

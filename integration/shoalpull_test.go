@@ -45,9 +45,9 @@ func checked(t *testing.T, n *testbed.Node) string {
 }
 
 func TestShoalPullBringsPlatformsIntoContainerd(t *testing.T) {
-	for version, dir := range containerds(t) {
-		t.Run(version, func(t *testing.T) {
-			c, img := build(t, testbed.Options{Nodes: 2, Containerd: dir}, 1, mib)
+	for way, o := range ways(t, testbed.Options{Nodes: 2}) {
+		t.Run(way, func(t *testing.T) {
+			c, img := build(t, o, 1, mib)
 			index, amd64, arm64, err := testimage.Index(t.Name(), 2, 4*mib)
 			require.NoError(t, err)
 			require.NoError(t, testimage.PushIndex(platformsImage, index, c.Upstream.Transport()))

@@ -25,7 +25,7 @@ func (b *bench) measure(ctx context.Context, c testcase) (s samples, err error) 
 	for _, inside := range []bool{false, true} {
 		o := testbed.Options{Shoal: b.shoal, Containerd: b.containerd, Nodes: c.nodes, Rate: c.rate, NoSupernode: c.alone}
 		if inside {
-			o.Containerd, o.Builtin, o.BuiltinKeys = b.inside, true, `containerd.ingest = "direct"`
+			o.Containerd, o.Builtin, o.Ingest = b.inside, true, "direct"
 		}
 		cluster, problem := testbed.New(ctx, o)
 		defer func() { err = errors.Join(err, cluster.Close()) }()

@@ -24,15 +24,15 @@ type Options struct {
 	// those of $PATH.
 	Containerd string
 	// Builtin says that the agent is inside containerd: Containerd was built
-	// by BuildInside. BuiltinKeys are lines of its section, more than where it
-	// serves, and maybe further sections; AgentFlags count for nothing.
-	Builtin     bool
-	BuiltinKeys string
+	// by BuildInside. AgentFlags count for nothing.
+	Builtin bool
 	// ContainerdConfig is added to containerd's configuration, of version 2.
 	ContainerdConfig string
 	// Store is the agents' store.kind; "" means containerd. With any other, no
 	// containerd is started.
 	Store string
+	// Ingest is the agents' containerd.ingest; "" means the default.
+	Ingest string
 	// Rate shapes every link, in bits per second each way; 0 does not.
 	Rate int64
 	// RegistryRate and NodeRates shape the registry's link and those of the

@@ -62,6 +62,10 @@ func (n *Node) builtin() string {
 	if !n.c.o.NoSupernode {
 		supernodes = fmt.Sprintf("[%q]", Supernode)
 	}
+	ingest := ""
+	if n.c.o.Ingest != "" {
+		ingest = fmt.Sprintf("containerd.ingest = %q", n.c.o.Ingest)
+	}
 	return fmt.Sprintf(`[plugins."io.shoal.v1.agent"]
 supernodes = %s
 registries = [{host = %q, plain_http = true}]
@@ -70,7 +74,7 @@ admin.listen = %q
 peer.listen = %q
 peer.advertise = %q
 %s
-`, supernodes, Registry, mirrorAddr, adminAddr, n.host.ip+":65002", n.host.ip+":65002", n.c.o.BuiltinKeys)
+`, supernodes, Registry, mirrorAddr, adminAddr, n.host.ip+":65002", n.host.ip+":65002", ingest)
 }
 
 // StartContainerd starts the node's containerd alone.

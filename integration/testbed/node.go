@@ -65,6 +65,9 @@ func (n *Node) StartAgent(ctx context.Context, flags ...string) error {
 	}
 	if n.usesContainerd() {
 		args = append(args, "--store-kind", "containerd", "--containerd-address", n.Socket(), "--containerd-content-path", n.ContentPath())
+		if n.c.o.Ingest != "" {
+			args = append(args, "--containerd-ingest", n.c.o.Ingest)
+		}
 	} else {
 		args = append(args, "--store-kind", n.c.o.Store)
 	}

@@ -280,6 +280,17 @@ func TestCredentialsGoToTheMirror(t *testing.T) {
 	require.ErrorIs(t, err, sad)
 }
 
+func TestTheMirrorIsNotToldThatContainerdPulls(t *testing.T) {
+	u := newUpstream(t)
+	u.image("1", "linux/amd64", 1000)
+	_, _, err := u.pull("1", Options{})
+	require.NoError(t, err)
+	require.NotEmpty(t, u.Requests("GET .*/manifests/"))
+	for _, q := range u.Requests("") {
+		require.Regexp(t, "^shoal/", q.Header.Get("User-Agent"), q.Path)
+	}
+}
+
 func TestWrongBytesAreNoImage(t *testing.T) {
 	u := newUpstream(t)
 	u.image("v1", platforms.Format(here), 1000)

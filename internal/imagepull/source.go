@@ -11,6 +11,8 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/shoal-p2p/shoal/internal/version"
 )
 
 // Options says what of an image is wanted, and where from.
@@ -57,7 +59,12 @@ func Open(ctx context.Context, named reference.Named, o Options) (*Source, error
 	transport.MaxIdleConnsPerHost = parallel
 	transport.DisableCompression = true
 	s := &Source{o: o, one: one, transport: transport}
-	s.Resolver = docker.NewResolver(docker.ResolverOptions{Hosts: hosts(o.Mirror, &http.Client{Transport: transport}, o.Credentials)})
+	s.Resolver = docker.NewResolver(docker.ResolverOptions{
+		Hosts: hosts(o.Mirror, &http.Client{Transport: transport}, o.Credentials),
+		// Where containerd pulls, the agent may write into its store. We write
+		// ourselves, if we are content with the image at all.
+		Headers: http.Header{"User-Agent": {"shoal/" + version.This().Version}},
+	})
 	s.Name, s.Root, err = s.Resolver.Resolve(ctx, named.String())
 	if err == nil {
 		s.fetcher, err = s.Fetcher(ctx, s.Name)
