@@ -443,3 +443,18 @@ func TestWhatIsKnownOutlivesTheAgent(t *testing.T) {
 	}
 	require.Equal(t, http.StatusBadGateway, kept(second).get("/a").StatusCode)
 }
+
+func TestDownloadsAreKeptWhereTheyAreAskedFor(t *testing.T) {
+	b := newBed(t)
+	data := random("kept", 5*mib)
+	b.origin.file(data, "v1")
+	n, keeps := b.node(), b.node()
+	got := n.get("/a", files.HeaderGet, "p2p")
+	got.require(t, http.StatusOK, data)
+	keeps.get("/a", files.HeaderGet, "p2p", files.HeaderKeep, "1").require(t, http.StatusOK, data)
+	id := digest.Digest(got.Header.Get(files.HeaderTask))
+	require.Eventually(t, func() bool { return bytes.Equal(data, keeps.store.Get(id)) }, 10*time.Second, time.Millisecond)
+	require.Empty(t, n.store.Get(id), "the client has it")
+	n.get("/a", files.HeaderGet, "p2p").require(t, http.StatusOK, data)
+	require.EqualValues(t, len(data), b.origin.sent.Load())
+}

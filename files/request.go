@@ -26,6 +26,9 @@ const (
 	// HeaderResume says that a range is the rest of what a download began with:
 	// of that range, or of the whole file if it is none.
 	HeaderResume = "Shoal-Resume"
+	// HeaderKeep asks the agent to keep a download in its store, if that keeps files,
+	// though the client has it: for other nodes, and for later.
+	HeaderKeep = "Shoal-Keep"
 	// HeaderTask, in an answer, is the ID of the file's task in the swarm.
 	HeaderTask = "Shoal-Task"
 )
@@ -42,8 +45,9 @@ type request struct {
 	header   http.Header // for the source
 	filter   []string
 	digest   digest.Digest
-	download bool   // a client such as shoal get asks
-	past     bool   // past the swarm
+	download bool // a client such as shoal get asks
+	past     bool // past the swarm
+	keep     bool
 	resume   string // HeaderResume
 }
 
@@ -59,7 +63,7 @@ func parse(r *http.Request) (*request, error) {
 	case len(r.URL.String()) > maxURL:
 		return nil, refuse(http.StatusRequestURITooLong, "the URL is longer than %d bytes", maxURL)
 	}
-	q := &request{url: r.URL, resume: r.Header.Get(HeaderResume)}
+	q := &request{url: r.URL, resume: r.Header.Get(HeaderResume), keep: r.Header.Get(HeaderKeep) != ""}
 	switch get := r.Header.Get(HeaderGet); get {
 	case "":
 	case "p2p", "source":
@@ -108,7 +112,7 @@ var ours = []string{
 	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
 	"Transfer-Encoding", "Upgrade", "Content-Length",
 	"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
-	HeaderGet, HeaderFilter, HeaderDigest, HeaderResume,
+	HeaderGet, HeaderFilter, HeaderDigest, HeaderResume, HeaderKeep,
 }
 
 // forSource is what the source hears of a client's headers.

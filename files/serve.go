@@ -143,7 +143,7 @@ func (f *Files) deliver(w http.ResponseWriter, r *http.Request, q *request, a *a
 		span.WriteHeader(w, a.size)
 		return nil
 	}
-	c, err := f.cfg.Node.Open(r.Context(), s.id(), newSource(f.cfg.Resolver, s))
+	c, err := f.cfg.Node.Open(r.Context(), s.id(), newSource(f.cfg.Resolver, s, q.download && !q.keep))
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,8 @@ func Source(r *resolver.Resolver, origin p2p.Origin, id digest.Digest) p2p.Sourc
 	return &source{r: r, spec: s, origin: origin, err: err}
 }
 
-func newSource(r *resolver.Resolver, s spec) *source {
-	return &source{r: r, spec: s, origin: p2p.Origin{File: s.encode()}}
+func newSource(r *resolver.Resolver, s spec, transient bool) *source {
+	return &source{r: r, spec: s, origin: p2p.Origin{File: s.encode()}, transient: transient}
 }
 
 // source reads a version of a file, or a part of it, from its server.
@@ -31,7 +31,12 @@ type source struct {
 	spec   spec
 	origin p2p.Origin
 	err    error
+
+	transient bool
 }
+
+// Transient implements [p2p.Transient].
+func (s *source) Transient() bool { return s.transient }
 
 func (s *source) Origin() p2p.Origin { return s.origin }
 

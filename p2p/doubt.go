@@ -31,7 +31,7 @@ type claim struct {
 // write could not keep from clients what is in doubt, and a file has no digest that
 // could end it. Callers hold n.mu.
 func (t *task) sharing() bool {
-	return !piece.IsFile(t.dgst) && t.n.cfg.Supernode != "" && t.n.super == nil && t.n.cfg.Store.Writes() && !t.betrayed
+	return !piece.IsFile(t.dgst) && t.n.cfg.Supernode != "" && t.n.super == nil && t.writes() && !t.betrayed
 }
 
 // doubt takes a piece of unknown digest into memory. Callers hold n.mu.

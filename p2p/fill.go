@@ -66,35 +66,9 @@ func (t *task) wait(ctx context.Context, ready func() bool) error {
 // openIngest starts or resumes the ingest. Where the store cannot take the
 // blob, it streams on without being kept.
 func (t *task) openIngest(ctx context.Context) error {
-	ingest, err := t.n.cfg.Store.Ingest(ctx, t.dgst, t.layout.Size)
-	for deadline := time.Now().Add(2 * time.Second); errdefs.IsUnavailable(err) && time.Now().Before(deadline); {
-		if err := pause(ctx, 20*time.Millisecond); err != nil { // the fill before this one is letting go
-			return err
-		}
-		ingest, err = t.n.cfg.Store.Ingest(ctx, t.dgst, t.layout.Size)
-	}
-	switch {
-	case err == nil:
-	case errdefs.IsAlreadyExists(err):
-		ingest, err = t.adopt(ctx)
-		if err != nil {
-			return err
-		}
-	case errdefs.IsNotImplemented(err): // it keeps none such
-		ingest = &passing{}
-	case t.n.cfg.Seed:
-		return oci.Errorf(oci.SideStore, http.StatusInsufficientStorage, oci.CodeUnavailable,
-			"blob %s: the supernode's store does not take it: %v", t.dgst, err)
-	default:
-		t.n.cfg.Metrics.Fallback.WithLabelValues("store").Inc()
-		log.G(ctx).WithError(err).WithField("blob", t.id).Warn("the store does not take the blob; streaming it without storing")
-		ingest = &passing{}
-	}
-	if ingest.Offset() > t.layout.Size || t.leftInDoubt(ingest) {
-		if err := ingest.Truncate(); err != nil {
-			_ = ingest.Close()
-			return err
-		}
+	ingest, err := t.receive(ctx)
+	if err != nil {
+		return err
 	}
 	sums, err := t.sumsOf(ctx, ingest)
 	if err != nil {
@@ -104,8 +78,8 @@ func (t *task) openIngest(ctx context.Context) error {
 	t.n.mu.Lock()
 	defer t.n.mu.Unlock()
 	t.ingest = ingest
-	_, lost := ingest.(*passing)
-	t.keeps = t.n.cfg.Store.Writes() && !lost
+	_, t.passing = ingest.(*passing)
+	t.keeps = t.writes()
 	t.written, t.seen = len(sums), sums
 	t.resumed = ingest.Offset() > 0
 	for i, s := range sums {
@@ -129,6 +103,44 @@ func (t *task) openIngest(ctx context.Context) error {
 	t.n.pump()
 	t.notify()
 	return nil
+}
+
+// receive starts or resumes receiving the blob.
+func (t *task) receive(ctx context.Context) (Ingest, error) {
+	t.n.mu.Lock()
+	transient := t.transient()
+	t.n.mu.Unlock()
+	if transient {
+		return &passing{}, nil
+	}
+	ingest, err := t.n.cfg.Store.Ingest(ctx, t.dgst, t.layout.Size)
+	for deadline := time.Now().Add(2 * time.Second); errdefs.IsUnavailable(err) && time.Now().Before(deadline); {
+		if err := pause(ctx, 20*time.Millisecond); err != nil { // the fill before this one is letting go
+			return nil, err
+		}
+		ingest, err = t.n.cfg.Store.Ingest(ctx, t.dgst, t.layout.Size)
+	}
+	switch {
+	case err == nil:
+	case errdefs.IsAlreadyExists(err):
+		return t.adopt(ctx)
+	case errdefs.IsNotImplemented(err): // it keeps none such
+		ingest = &passing{}
+	case t.n.cfg.Seed:
+		return nil, oci.Errorf(oci.SideStore, http.StatusInsufficientStorage, oci.CodeUnavailable,
+			"blob %s: the supernode's store does not take it: %v", t.dgst, err)
+	default:
+		t.n.cfg.Metrics.Fallback.WithLabelValues("store").Inc()
+		log.G(ctx).WithError(err).WithField("blob", t.id).Warn("the store does not take the blob; streaming it without storing")
+		ingest = &passing{}
+	}
+	if ingest.Offset() > t.layout.Size || t.leftInDoubt(ingest) {
+		if err := ingest.Truncate(); err != nil {
+			_ = ingest.Close()
+			return nil, err
+		}
+	}
+	return ingest, nil
 }
 
 // leftInDoubt reports whether an earlier fill has left what might never be

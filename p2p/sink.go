@@ -114,6 +114,7 @@ func (t *task) write(ctx context.Context, i int, p []byte) error {
 	t.n.mu.Lock()
 	defer t.n.mu.Unlock()
 	t.ingest, t.keeps = &passing{before: t.ingest, offset: t.layout.End(i), kept: t.layout.Offset(i)}, false
+	t.passing = true
 	t.notify()
 	return nil
 }

@@ -20,6 +20,12 @@ type Source interface {
 	Origin() Origin
 }
 
+// Transient is a Source of content that its client keeps itself: while nobody else
+// wants it, the store of a node that is no seed need not hold it too.
+type Transient interface {
+	Transient() bool
+}
+
 // Origin names a blob's place in an upstream registry, or a file's anywhere.
 type Origin struct {
 	Registry   string // host[:port] as the client named it, e.g. "docker.io"

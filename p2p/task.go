@@ -45,6 +45,7 @@ type task struct {
 	ingest  Ingest      // nil until known, and for a blob out of the store
 	blob    Blob        // set for a blob out of the store
 	keeps   bool        // what the ingest sees can be read back from it
+	passing bool        // the store takes nothing of it
 	written int         // pieces that the ingest has seen, in order
 	seen    []piece.Sum // the Sums of their bytes
 	resumed bool        // some were left by an earlier fill
@@ -153,10 +154,21 @@ func (t *task) rewindow() {
 	t.n.snapshotDue(t.id)
 }
 
+// writes reports whether the store holds the blob in the end. Callers hold n.mu.
+func (t *task) writes() bool { return t.n.cfg.Store.Writes() && !t.passing }
+
+// transient reports whether the store need not hold the blob. Callers hold n.mu.
+func (t *task) transient() bool {
+	return !t.n.cfg.Seed && len(t.sources) > 0 && !slices.ContainsFunc(t.sources, func(s Source) bool {
+		by, ok := s.(Transient)
+		return !ok || !by.Transient()
+	})
+}
+
 // window returns the pieces that are needed next and not on their way.
 func (t *task) window() *piece.Bitfield {
 	var cursors []int
-	if !t.whole && (t.n.cfg.Store.Writes() || len(t.contents) > 0 && !t.backed(t.written)) {
+	if !t.whole && (t.writes() || len(t.contents) > 0 && !t.backed(t.written)) {
 		cursors = append(cursors, t.written)
 	}
 	for c := range t.contents {

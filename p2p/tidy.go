@@ -46,7 +46,7 @@ func (n *Node) tidy(t *task, now time.Time) {
 		if unused > idleAfter || t.removed && unused > removedAfter {
 			n.end(t)
 		}
-	case !n.cfg.Store.Writes() && unused > abandonedAfter:
+	case !t.writes() && unused > abandonedAfter:
 		n.end(t)
 	case t.starved():
 		n.snapshotDue(t.id)

@@ -157,7 +157,7 @@ func (t *task) chooseRun() (picker.Run, bool) {
 // inReach reports whether piece i is near enough to what clients read, or what the
 // sink checks for them. A store that writes takes everything.
 func (t *task) inReach(i int) bool {
-	if t.n.cfg.Store.Writes() {
+	if t.writes() {
 		return true
 	}
 	width := t.width()

@@ -24,14 +24,26 @@ type way struct {
 	past   bool
 }
 
-func get(b bench, url, file string) []string { return []string{b.shoal, "get", "-q", "-o", file, url} }
+// get is a client that runs shoal get into a file, or into a pipe if past.
+func get(past bool, flags ...string) func(bench, string, string) []string {
+	return func(b bench, url, file string) []string {
+		if past {
+			file = "-"
+		}
+		return append([]string{b.shoal, "get", "-q", "-o", file, url}, flags...)
+	}
+}
+
+func curl(_ bench, url, file string) []string { return []string{"curl", "-sSf", "-o", file, url} }
 
 var ways = []way{
-	{"curl, straight from the source", "", func(_ bench, url, file string) []string { return []string{"curl", "-sSf", "-o", file, url} }, false},
-	{"shoal get, agent with store none", "none", get, false},
-	{"shoal get, agent with store local", "local", get, false},
-	{"shoal get -o - into a pipe, store none", "none", func(b bench, url, _ string) []string { return []string{b.shoal, "get", "-q", "-o", "-", url} }, true},
-	{"shoal get -o - into a pipe, store local", "local", func(b bench, url, _ string) []string { return []string{b.shoal, "get", "-q", "-o", "-", url} }, true},
+	{"curl, straight from the source", "", curl, false},
+	{"shoal get, store.kind none", "none", get(false), false},
+	{"shoal get, store.kind local", "local", get(false), false},
+	{"shoal get --keep, store.kind local", "local", get(false, "--keep"), false},
+	{"shoal get -o - into a pipe, store.kind none", "none", get(true), true},
+	{"shoal get -o - into a pipe, store.kind local", "local", get(true), true},
+	{"shoal get -o - --keep into a pipe, store.kind local", "local", get(true, "--keep"), true},
 }
 
 // disk counts what each way writes. The agents are those of nodes of their own; the

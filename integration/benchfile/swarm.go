@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -14,21 +15,20 @@ import (
 	"github.com/shoal-p2p/shoal/integration/testbed"
 )
 
-// swarm compares the agents' stores, next to all nodes straight from the source.
+// swarm compares downloads that pass through agents with those that they keep, next
+// to all nodes straight from the source.
 func (b bench) swarm(ctx context.Context) error {
 	fmt.Printf("shoal get of %d MiB on %d nodes at once, links of %d Mbit/s\n", b.size/mib, b.nodes, b.rate/1e6)
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "way\tlast ÷ bound\tmean ÷ bound\tlast\tsource ÷ file\tsupernode ÷ file\tCPU of agents and clients per GiB")
-	for _, store := range []string{"local", "none"} {
-		if err := b.compare(ctx, w, store); err != nil {
-			return fmt.Errorf("store %s: %w", store, err)
-		}
+	if err := b.compare(ctx, w); err != nil {
+		return err
 	}
 	return w.Flush()
 }
 
-func (b bench) compare(ctx context.Context, w *tabwriter.Writer, store string) (err error) {
-	c, err := testbed.New(ctx, testbed.Options{Shoal: b.shoal, Nodes: b.nodes, Store: store, Rate: b.rate})
+func (b bench) compare(ctx context.Context, w *tabwriter.Writer) (err error) {
+	c, err := testbed.New(ctx, testbed.Options{Shoal: b.shoal, Nodes: b.nodes, Store: "local", Rate: b.rate})
 	defer func() { err = errors.Join(err, c.Close()) }()
 	if err != nil {
 		return err
@@ -46,16 +46,16 @@ func (b bench) compare(ctx context.Context, w *tabwriter.Writer, store string) (
 	if err = errors.Join(err, src.check(one)); err != nil {
 		return err
 	}
-	if store == "local" { // once is enough
-		last, err := b.direct(ctx, c, src, out, bound)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(w, "all from the source\t%.2f\t\t%.1f s\t%d\t0\t\n", last.Seconds()/bound.Seconds(), last.Seconds(), b.nodes)
+	last, err := b.direct(ctx, c, src, out, bound)
+	if err != nil {
+		return err
 	}
+	fmt.Fprintf(w, "all from the source\t%.2f\t\t%.1f s\t%d\t0\t\n", last.Seconds()/bound.Seconds(), last.Seconds(), b.nodes)
 	for k := range b.runs {
-		if err := b.once(ctx, w, c, src, out, fmt.Sprintf("%s-%d", store, k), bound); err != nil {
-			return err
+		for _, flags := range [][]string{nil, {"--keep"}} {
+			if err := b.once(ctx, w, c, src, out, fmt.Sprintf("file%d%s", k, strings.Join(flags, "")), bound, flags...); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -76,7 +76,7 @@ func (b bench) direct(ctx context.Context, c *testbed.Cluster, src *source, out 
 }
 
 // once has all nodes download a file that nobody has seen.
-func (b bench) once(ctx context.Context, w *tabwriter.Writer, c *testbed.Cluster, src *source, out, name string, bound time.Duration) error {
+func (b bench) once(ctx context.Context, w *tabwriter.Writer, c *testbed.Cluster, src *source, out, name string, bound time.Duration, flags ...string) error {
 	sent, cpu := src.sent.Load(), time.Duration(0)
 	for _, n := range c.Nodes {
 		cpu -= n.Agent.CPU()
@@ -89,7 +89,9 @@ func (b bench) once(ctx context.Context, w *tabwriter.Writer, c *testbed.Cluster
 	var wg sync.WaitGroup
 	for k, n := range c.Nodes {
 		file := filepath.Join(out, n.Name)
-		wg.Go(func() { all[k], errs[k] = runClient(n.Command(ctx, b.shoal, "get", "-q", "-o", file, urlOf(name))) })
+		wg.Go(func() {
+			all[k], errs[k] = runClient(n.Command(ctx, b.shoal, append([]string{"get", "-q", "-o", file, urlOf(name)}, flags...)...))
+		})
 	}
 	wg.Wait()
 	for _, n := range c.Nodes {
@@ -108,7 +110,7 @@ func (b bench) once(ctx context.Context, w *tabwriter.Writer, c *testbed.Cluster
 		last, mean, cpu = max(last, d.took), mean+d.took/time.Duration(b.nodes), cpu+d.cpu
 	}
 	moved := float64(b.size) * float64(b.nodes) / (1 << 30)
-	fmt.Fprintf(w, "shoal get, %s\t%.3f\t%.3f\t%.1f s\t%.4f\t%.3f\t%.1f s\n", name, last.Seconds()/bound.Seconds(), mean.Seconds()/bound.Seconds(),
+	fmt.Fprintf(w, "shoal get %s\t%.3f\t%.3f\t%.1f s\t%.4f\t%.3f\t%.1f s\n", strings.Join(flags, " "), last.Seconds()/bound.Seconds(), mean.Seconds()/bound.Seconds(),
 		last.Seconds(), float64(src.sent.Load()-sent)/float64(b.size), (after-seeded)/float64(b.size), cpu.Seconds()/moved)
 	return nil
 }

@@ -28,7 +28,7 @@ type getFlags struct {
 	headers, filter, supernodes                                    []string
 	timeout, stall, retryDelay                                     time.Duration
 	retries                                                        int
-	quiet                                                          bool
+	quiet, keep                                                    bool
 }
 
 func newGet() *cobra.Command {
@@ -83,6 +83,7 @@ several URLs all are tried, unless -o is -, and the first error counts.`,
 	flags.IntVar(&f.retries, "retry", 5, "how often to try again after failures that may pass; counted anew when bytes came")
 	flags.DurationVar(&f.retryDelay, "retry-delay", time.Second, "pause before the first new try; it doubles, up to 30 s")
 	flags.StringVar(&f.pattern, "pattern", "p2p", "p2p, or source to fetch from the source past the swarm")
+	flags.BoolVar(&f.keep, "keep", false, "have the agent keep the file in its store too, for later and for other nodes (store.kind local)")
 	flags.StringVar(&f.progress, "progress", "auto", "auto, plain or none")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print errors only")
 	flags.StringSliceVar(&f.supernodes, "supernodes", nil, "`host:port` of the supernode whose swarm to join, where no agent runs")
@@ -100,7 +101,7 @@ func (f getFlags) options(cmd *cobra.Command, args []string) (urls []*url.URL, o
 		urls = append(urls, u)
 	}
 	o = get.Options{
-		Header: http.Header{}, Source: f.pattern == "source", Stdout: cmd.OutOrStdout(),
+		Header: http.Header{}, Source: f.pattern == "source", Keep: f.keep, Stdout: cmd.OutOrStdout(),
 		Stall: f.stall, Retries: f.retries, RetryDelay: f.retryDelay,
 	}
 	if f.pattern != "p2p" && f.pattern != "source" {

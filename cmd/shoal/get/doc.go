@@ -7,6 +7,7 @@
 //	Shoal-Get: p2p                           or source: past the swarm
 //	Shoal-Filter: sig, token                 parameters of the query that do not name content, percent-encoded
 //	Shoal-Digest: sha256:…                   what the whole file shall have, so that the swarm knows it by that
+//	Shoal-Keep: 1                            the agent's store shall hold it, too
 //	Range: bytes=100-199                     the part that is wanted, which is content of its own
 //
 // A download that broke goes on with

@@ -19,6 +19,7 @@ type Options struct {
 
 	Header  http.Header     // the user's, for the source
 	Source  bool            // from the source itself, past the swarm
+	Keep    bool            // in the agent's store, too
 	Filter  []string        // parameters of the query that do not name content
 	Range   Range           // a part of the file
 	Digests []digest.Digest // what the content shall have; see ParseDigest, ParseMD5

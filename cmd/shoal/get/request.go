@@ -123,6 +123,9 @@ func (d *download) request(ctx context.Context, at *url.URL) *http.Request {
 	if d.o.Source {
 		req.Header.Set("Shoal-Get", "source")
 	}
+	if d.o.Keep {
+		req.Header.Set("Shoal-Keep", "1")
+	}
 	if len(d.o.Filter) > 0 {
 		req.Header.Set("Shoal-Filter", filterHeader(d.o.Filter))
 	}
