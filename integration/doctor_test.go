@@ -87,7 +87,9 @@ func TestDoctorOnACluster(t *testing.T) {
 // TestDoctorReadsWhatContainerdReads has a containerd whose files lie in a mount
 // namespace of its own, with the configurations that CRI has.
 func TestDoctorReadsWhatContainerdReads(t *testing.T) {
-	for version, bin := range containerds(t) {
+	versions := containerds(t)
+	versions["containerd 1.7"] = between(t) // makes its content store with the first image
+	for version, bin := range versions {
 		t.Run(version, func(t *testing.T) {
 			m, mirror := newMachine(t, bin), newMirror(t)
 			m.write(t, "etc/containerd/config.toml", kubeadm)

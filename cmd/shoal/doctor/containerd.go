@@ -101,9 +101,14 @@ func (n *node) checkContent(context.Context) answer {
 	if errors.Is(err, fs.ErrNotExist) { // containerd makes it with the first blob
 		_, err = os.ReadDir(ours)
 	}
+	theirs := filepath.Join(n.daemon.Process.Root, n.daemon.ContentPath)
+	if ours == n.daemon.ContentPath && errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(theirs); errors.Is(err, fs.ErrNotExist) { // so does 1.7
+			return fine("%s is this containerd's, which makes it with its first image", ours)
+		}
+	}
 	same := false
 	if err == nil {
-		theirs := filepath.Join(n.daemon.Process.Root, n.daemon.ContentPath)
 		a, e1 := os.Stat(ours)
 		b, e2 := os.Stat(theirs)
 		// One that cannot be seen from here is taken for mounted elsewhere.
