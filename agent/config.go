@@ -41,10 +41,10 @@ type Config struct {
 	// [Agent.Mirror], [Agent.Peers] and [Agent.Admin].
 	Mirror, Peers, Admin Listen
 
-	// Advertise is the host:port at which other nodes reach the peer port. An
-	// empty host is filled in by the supernode with the address that it sees;
-	// "" means the port of Peers there, and none if Peers is nowhere: then no
-	// node can connect here.
+	// Advertise is the host:port at which other nodes reach the peer port. A host
+	// that is empty or unspecified is filled in by the supernode with the address
+	// that it sees; "" means the address of Peers, and none if Peers is nowhere:
+	// then no node can connect here.
 	Advertise string
 	// Labels describe the node's place, e.g. zone and rack: near nodes meet
 	// first.
@@ -135,7 +135,7 @@ func (c *Config) validate() error {
 		case err == nil && port == "0":
 			return errors.New("agent: config has any port for other nodes, and tells them none: give Peers a listener that is bound")
 		case err == nil:
-			c.Advertise = ":" + port
+			c.Advertise = c.Peers.String()
 		}
 	}
 	switch {

@@ -172,6 +172,10 @@ func (c *Config) advertise() error {
 	if _, port, err = net.SplitHostPort(c.PeerListen); err != nil {
 		return fmt.Errorf("peer.listen is %q: it is host:port", c.PeerListen)
 	}
+	if c.PeerAdvertise == "" {
+		c.PeerAdvertise = c.PeerListen // whoever hears it fills in the host where that is any
+		return nil
+	}
 	c.PeerAdvertise = withPort(c.PeerAdvertise, "", port)
 	return nil
 }

@@ -238,6 +238,11 @@ func TestAdvertisedAddressesAreCompleted(t *testing.T) {
 	c, err := load(t, Agent, "", "--peer-listen", ":7", "--peer-advertise", "10.0.0.1")
 	require.NoError(t, err)
 	require.Equal(t, "10.0.0.1:7", c.PeerAdvertise)
+	for _, listen := range []string{":7", "10.0.0.5:7", "node.example:7", "[fd00::1]:7"} {
+		c, err := load(t, Agent, "", "--peer-listen", listen)
+		require.NoError(t, err)
+		require.Equal(t, listen, c.PeerAdvertise, "nodes connect where it listens")
+	}
 }
 
 func TestVariablesOfKubernetesServicesAreLeftAlone(t *testing.T) {

@@ -74,7 +74,7 @@ var Keys = []Key{
 	{"containerd.ingest", String, "stream", "how layers get into the containerd of store.kind: stream (containerd reads them from the mirror) or direct (the agent writes them, under a lease in containerd.namespace, while containerd waits)", agents},
 
 	{"peer.listen", String, ":65002", "address for other nodes", agents},
-	{"peer.advertise", String, "", "host:port that other nodes are told; if the host is missing, the supernode fills in the address that it sees", agents},
+	{"peer.advertise", String, "", "host:port that other nodes are told; peer.listen if empty; if the host is missing, or 0.0.0.0 or [::], the supernode fills in the address that it sees", agents},
 	{"peer.labels", Labels, "", "place of the node, such as zone=a,rack=7: near nodes meet first", agents},
 	{"peer.upload_rate", Bytes, "0", "bytes per second sent to other nodes; 0 is no bound", agents},
 	{"peer.download_rate", Bytes, "0", "bytes per second received from other nodes; 0 is no bound", agents},
