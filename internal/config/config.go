@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -112,7 +113,7 @@ func (c *Config) complete(taker string) error {
 	}
 	for i, s := range c.Supernodes {
 		addr := withPort(strings.TrimSuffix(strings.TrimPrefix(s, "http://"), "/"), "", defaultSupernodePort)
-		if !isHost(addr) {
+		if !IsHost(addr) {
 			return fmt.Errorf("supernodes has %q: it must be host:port", s)
 		}
 		c.Supernodes[i] = addr
@@ -124,7 +125,7 @@ func (c *Config) complete(taker string) error {
 		if r.Host == "" {
 			return fmt.Errorf("registries[%d] has no host", i)
 		}
-		if !isHost(r.Host) {
+		if !IsHost(r.Host) {
 			return fmt.Errorf("registry %q must be host[:port] as clients name it, without scheme or path; see --plain-http", r.Host)
 		}
 	}
@@ -136,7 +137,7 @@ func (c *Config) completeProxy(taker string) error {
 		if r.Regex == nil {
 			return fmt.Errorf("proxy.rules[%d] has no regex", i)
 		}
-		if r.Redirect != "" && !isHost(r.Redirect) {
+		if r.Redirect != "" && !IsHost(r.Redirect) {
 			return fmt.Errorf("proxy.rules[%d].redirect is %q: it is host[:port]", i, r.Redirect)
 		}
 	}
@@ -191,10 +192,14 @@ func withPort(addr, host, port string) string {
 	return addr
 }
 
-// isHost reports whether s is host[:port], with nothing else that a URL may have.
-func isHost(s string) bool {
+// IsHost reports whether s is host[:port], with nothing else that a URL may have.
+func IsHost(s string) bool {
 	u, err := url.Parse("http://" + s)
-	return err == nil && u.Hostname() != "" && u.Host == s && !strings.HasSuffix(s, ":")
+	if err != nil || u.Hostname() == "" || u.Host != s || strings.HasSuffix(s, ":") {
+		return false
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	return u.Port() == "" || err == nil && port > 0
 }
 
 // Supernode is the supernode's address, "" if there is none.
