@@ -58,6 +58,11 @@ failed, 1 if one did, 2 if doctor was called wrongly.`,
 			if _, err := reference.ParseDockerRef(o.Image); o.Image != "" && err != nil {
 				return usage(fmt.Errorf("--probe %q: %w", o.Image, err))
 			}
+			for _, r := range o.Registries {
+				if !config.IsHost(r) {
+					return usage(fmt.Errorf("--registry is %q: it is host[:port] as clients name it, without scheme or path", r))
+				}
+			}
 			if o.ProbePatience <= 0 || o.Patience <= 0 {
 				return usage(errors.New("--timeout and --check-timeout must be more than 0"))
 			}
