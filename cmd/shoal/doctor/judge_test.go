@@ -385,7 +385,13 @@ func TestVerdictAndLines(t *testing.T) {
 	ok, bad := Result{Name: "agent", Status: OK, Detail: "there"}, Result{Name: "disk", Status: Failure, Detail: "full", Fix: "one\ntwo"}
 	require.Contains(t, Verdict([]Result{ok}), "--probe IMAGE")
 	require.Contains(t, Verdict([]Result{ok, bad, {Status: Warning}}), "1 failure (1 warning)")
-	require.Contains(t, Verdict([]Result{ok, {Name: nameProbe, Status: OK}}), "go through Shoal.")
+	require.Equal(t, "Pulls on this node go through Shoal.", Verdict([]Result{ok, {Name: nameProbe, Status: OK}}))
+	require.Contains(t, Verdict([]Result{ok}), "Nothing keeps pulls on this node from")
+	for _, all := range [][]Result{{ok, {Status: Warning}}, {ok, {Status: Warning}, {Name: nameProbe, Status: OK}}, {ok, {Name: nameProbe, Status: Warning}}} {
+		require.Contains(t, Verdict(all), "(1 warning)")
+		require.NotContains(t, Verdict(all), "Nothing keeps", "a warning may be that some do not")
+		require.NotContains(t, Verdict(all), "Pulls on this node go")
+	}
 	require.Contains(t, Verdict([]Result{ok, {Name: nameProbe, Status: Warning}}), "did not prove")
 	require.False(t, Failed([]Result{ok, {Status: Warning}, {Status: Skipped}}))
 	require.True(t, Failed([]Result{ok, bad}))

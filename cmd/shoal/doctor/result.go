@@ -9,7 +9,8 @@ import (
 // Status is how a check ended.
 type Status string
 
-// Ends of a check. Only a failure keeps pulls from going through Shoal.
+// Ends of a check. A failure keeps pulls from going through Shoal as they should,
+// a warning may keep some of them.
 const (
 	OK      Status = "ok"
 	Warning Status = "warning"
@@ -89,12 +90,16 @@ func Verdict(all []Result) string {
 	switch {
 	case failures > 0:
 		return fmt.Sprintf("%s%s: pulls do not all go through Shoal, or not as they should. Begin with the first ✗.", plural(failures, "failure"), also)
-	case probed == OK:
-		return "Pulls on this node go through Shoal" + also + "."
 	case probed == Warning:
-		return "Nothing keeps pulls on this node from going through Shoal" + also + ". The probe did not prove it: see there."
+		return "No check failed" + also + ", but the probe did not prove that pulls go through Shoal: see there."
+	case probed == OK && warnings > 0:
+		return "The probe came through Shoal; other pulls may not, or not as they should" + also + ": see each !."
+	case probed == OK:
+		return "Pulls on this node go through Shoal."
+	case warnings > 0:
+		return "No check failed, but some pulls may not go through Shoal, or not as they should" + also + ": see each !. A real pull proves it for one: shoal doctor --probe IMAGE"
 	default:
-		return "Nothing keeps pulls on this node from going through Shoal" + also + ". A real pull proves it: shoal doctor --probe IMAGE"
+		return "Nothing keeps pulls on this node from going through Shoal. A real pull proves it: shoal doctor --probe IMAGE"
 	}
 }
 
