@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	stdlog "log"
 	"net"
@@ -46,7 +47,7 @@ type opener struct {
 func newOpener(cfg Intercept, handler http.Handler) (*opener, error) {
 	issuer, err := ca.Load(cfg.CertFile, cfg.KeyFile)
 	if err != nil {
-		return nil, errors.Join(errors.New("proxy: proxy.hijack_https"), err)
+		return nil, fmt.Errorf("proxy: proxy.hijack_https: %w", err)
 	}
 	o := &opener{patterns: cfg.Hosts, issuer: issuer, queue: newQueue()}
 	o.server = &http.Server{

@@ -152,11 +152,12 @@ func TestImpossibleConfigurationsAreRefused(t *testing.T) {
 		"lacks a mirror or a guard":       {},
 		"proxy.rules[0] has no regex":     {Mirror: mirror, Guard: proxy.NewGuard(nil), Rules: make([]proxy.Rule, 1)},
 		"shoal gen-ca makes them":         {Mirror: mirror, Guard: proxy.NewGuard(nil), Intercept: proxy.Intercept{Hosts: hosts}},
-		"proxy.hijack_https":              {Mirror: mirror, Guard: proxy.NewGuard(nil), Intercept: proxy.Intercept{Hosts: hosts, CertFile: "/none", KeyFile: "/none"}},
+		"set proxy.hijack_https.key to":   {Mirror: mirror, Guard: proxy.NewGuard(nil), Intercept: proxy.Intercept{Hosts: hosts, CertFile: "/none", KeyFile: "/none"}},
 		"proxy.hijack_https.hosts[0]: ca": {Mirror: mirror, Guard: proxy.NewGuard(nil), Intercept: proxy.Intercept{Hosts: []resolver.Pattern{{Host: regexp.MustCompile(`.`), CAFile: "/none"}}, CertFile: "/none", KeyFile: "/none"}},
 	} {
 		_, err := proxy.New(cfg)
 		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "\n", "an error is one line")
 	}
 }
 

@@ -62,11 +62,11 @@ func New(cfg Config) (*Resolver, error) {
 		}
 		r.hosts[reg.Host] = h
 	}
-	for _, p := range cfg.Patterns {
+	for i, p := range cfg.Patterns {
 		t := cfg.newTransport()
 		var err error
 		if t.TLSClientConfig, err = p.TLS(); err != nil {
-			return nil, fmt.Errorf("resolver: registries that match %q: %w", p.Host, err)
+			return nil, fmt.Errorf("resolver: proxy.hijack_https.hosts[%d] (%s): %w", i, p.Host, err)
 		}
 		r.patterns = append(r.patterns, newHost(t))
 	}

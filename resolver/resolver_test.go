@@ -107,7 +107,7 @@ func TestPatternsSayWhomToTrust(t *testing.T) {
 		require.Equal(t, c.ok, err == nil, "%s: %v", name, err)
 	}
 	_, err := resolver.New(resolver.Config{Patterns: []resolver.Pattern{{Host: regexp.MustCompile(`a`), CAFile: "/none"}}})
-	require.ErrorContains(t, err, `registries that match "a"`)
+	require.ErrorContains(t, err, "resolver: proxy.hijack_https.hosts[0] (a): ca_file")
 }
 
 func TestNobodyIsReachedWhoIsRefused(t *testing.T) {

@@ -64,6 +64,9 @@ func TestACAIsForItsOwnerAlone(t *testing.T) {
 	}
 	_, err := Load(certFile, keyFile)
 	require.NoError(t, err)
+	_, err = Load(certFile, "/none")
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorContains(t, err, "set proxy.hijack_https.key")
 	for _, mode := range []os.FileMode{0o640, 0o604, 0o660} {
 		require.NoError(t, os.Chmod(keyFile, mode))
 		_, err = Load(certFile, keyFile)

@@ -26,7 +26,7 @@ func Load(certFile, keyFile string) (*Issuer, error) {
 func checkMode(keyFile string) error {
 	info, err := os.Stat(keyFile)
 	if err != nil {
-		return err
+		return fmt.Errorf("the key cannot be read: %w; set proxy.hijack_https.key to where it is, or make a CA with shoal gen-ca", err)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return fmt.Errorf("the key %s is open to other users (mode %04o), who could pose as any host: chmod 600 %s", keyFile, mode, keyFile)
