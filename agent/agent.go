@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -57,7 +58,7 @@ func New(cfg Config) (*Agent, error) {
 	var err error
 	a.guard = proxy.NewGuard(cfg.Proxy.AllowTo)
 	if a.resolver, err = resolver.New(resolver.Config{
-		Registries: cfg.Registries, Patterns: cfg.Proxy.Intercept.Hosts, Control: a.guard.Control,
+		Registries: cfg.Registries, Patterns: slices.Concat(cfg.Trust, cfg.Proxy.Intercept.Hosts), Control: a.guard.Control,
 		UserAgent: "shoal/" + version.This().Version,
 	}); err != nil {
 		return nil, err

@@ -59,6 +59,9 @@ type Config struct {
 	// Registries are the upstreams that need more than HTTPS and the client's
 	// own credentials.
 	Registries []resolver.Registry
+	// Trust says how other servers are trusted, before what Proxy.Intercept says of
+	// its hosts; the first that matches counts.
+	Trust []resolver.Pattern
 	// DefaultRegistry is asked where a request names none; "" means Docker Hub.
 	DefaultRegistry string
 	// Proxy says what the forward proxy does, which answers where the mirror

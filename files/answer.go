@@ -1,7 +1,6 @@
 package files
 
 import (
-	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
@@ -36,7 +35,7 @@ func read(h http.Header, size int64, credentials bool, now time.Time) *answer {
 	a := &answer{header: forClient(h), version: resolver.VersionOf(h), size: size, at: now, age: ageOf(h), credentials: credentials}
 	rules, err := cacheobject.ParseResponseCacheControl(strings.Join(h.Values("Cache-Control"), ", "))
 	if err != nil { // what cannot be understood is for one client
-		a.rules.NoStore = true
+		a.rules.NoStore, a.rules.StaleIfError = true, -1
 		return a
 	}
 	a.rules = *rules
@@ -116,7 +115,7 @@ func (a *answer) mayBeStale(now time.Time, limit time.Duration) bool {
 		return false
 	}
 	if a.rules.StaleIfError >= 0 {
-		limit = cmp.Or(time.Duration(a.rules.StaleIfError)*time.Second, limit)
+		limit = time.Duration(a.rules.StaleIfError) * time.Second
 	}
 	return a.ageAt(now) < a.fresh+limit
 }

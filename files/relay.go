@@ -87,6 +87,10 @@ func answerOf(err error) *oci.Error {
 // writeError answers in words.
 func writeError(w http.ResponseWriter, r *http.Request, e *oci.Error) {
 	h := w.Header()
+	h.Set(HeaderError, "temporary")
+	if e.Code == oci.CodeUnreachable || e.Code == oci.CodeUnsupported {
+		h.Set(HeaderError, "final")
+	}
 	for _, c := range e.Challenges {
 		h.Add("WWW-Authenticate", c)
 	}

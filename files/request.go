@@ -29,6 +29,9 @@ const (
 	// HeaderKeep asks the agent to keep a download in its store, if that keeps files,
 	// though the client has it: for other nodes, and for later.
 	HeaderKeep = "Shoal-Keep"
+	// HeaderError, in an answer, says that the answer is no source's: final if
+	// another try is in vain, else temporary.
+	HeaderError = "Shoal-Error"
 	// HeaderTask, in an answer, is the ID of the file's task in the swarm.
 	HeaderTask = "Shoal-Task"
 )

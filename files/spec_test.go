@@ -79,6 +79,7 @@ func TestAnswersAreFreshForAsLongAsTheySay(t *testing.T) {
 		{http.Header{"Cache-Control": {"max-age=60, must-revalidate"}}, time.Minute, 0},
 		{http.Header{"Cache-Control": {"max-age=60, no-cache"}}, 0, 0},
 		{http.Header{"Cache-Control": {"max-age=60", "stale-if-error=30"}}, time.Minute, 90 * time.Second},
+		{http.Header{"Cache-Control": {"max-age=60, stale-if-error=0"}}, time.Minute, time.Minute},
 		{http.Header{"Expires": {at(time.Minute)}, "Date": {at(0)}}, time.Minute, time.Hour + time.Minute},
 		{http.Header{"Expires": {at(-time.Minute)}, "Date": {at(0)}}, 0, time.Hour},
 		{http.Header{"Expires": {"0"}}, 0, time.Hour},

@@ -141,7 +141,7 @@ func TestGetWithoutAnAgentReadsTheSource(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	out, err := shoalGet(t, c.Nodes[0], "--digest", digest.FromBytes(s.content).String(), "-o", file, "http://"+fileURL+"/model.bin")
 	require.NoError(t, err, out)
-	require.Contains(t, out, "from the upstream")
+	require.Contains(t, out, "from the source")
 	require.FileExists(t, file)
 }
 

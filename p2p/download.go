@@ -159,6 +159,7 @@ func (d *download) fetch(ctx context.Context) (err error) {
 		if got > 0 {
 			watchdog.Reset(d.stall)
 			d.n.count(source, got)
+			d.t.bytes.add(source, int64(got))
 			if d.link != nil {
 				_, _ = d.link.Write(rest[:got])
 			}

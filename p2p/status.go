@@ -51,6 +51,8 @@ type TaskStatus struct {
 	State     string `json:"state"` // filling, complete or failed
 	Clients   int    `json:"clients"`
 	Peers     int    `json:"peers"`
+	// Bytes of it that were received, by source: upstream, supernode, peer.
+	Bytes map[string]int64 `json:"bytes"`
 }
 
 // Status tells what the node does now.
@@ -86,7 +88,10 @@ func (n *Node) Status() Status {
 
 // status describes the task. Callers hold n.mu.
 func (t *task) status() TaskStatus {
-	s := TaskStatus{Digest: t.id, Size: -1, State: "filling", Clients: len(t.contents)}
+	s := TaskStatus{Digest: t.id, Size: -1, State: "filling", Clients: len(t.contents), Bytes: map[string]int64{}}
+	for _, source := range []string{metrics.SourceUpstream, metrics.SourceSupernode, metrics.SourcePeer} {
+		s.Bytes[source] = t.bytes.of(source).Load()
+	}
 	if t.known {
 		s.Size, s.PieceSize, s.Pieces = t.layout.Size, t.layout.PieceSize, t.layout.Count()
 		s.Held, s.Peers = int(t.held.Count()), t.n.picker.Neighbours(t.id)

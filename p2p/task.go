@@ -25,6 +25,8 @@ type task struct {
 	ctx    context.Context // ends with the task
 	cancel context.CancelFunc
 
+	bytes tally // received, by source
+
 	// All below is guarded by n.mu.
 
 	known  bool // layout, chain, Sums and the bitfields are set

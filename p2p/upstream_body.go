@@ -70,6 +70,7 @@ func (u *upstreamBody) readFull(ctx context.Context, p []byte, link *piece.Link)
 		n, err := u.body.Read(p[:min(len(p), 256<<10)])
 		if n > 0 {
 			u.t.n.count(metrics.SourceUpstream, n)
+			u.t.bytes.add(metrics.SourceUpstream, int64(n))
 			if link != nil {
 				_, _ = link.Write(p[:n])
 			}

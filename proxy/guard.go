@@ -82,6 +82,9 @@ func reaches(to, listener netip.Addr, local func(netip.Addr) bool) bool {
 // forbidden is the error of a connection that the guard refuses.
 type forbidden struct{ addr, why string }
 
+// Forbidden tells others what kind of an error it is.
+func (f *forbidden) Forbidden() {}
+
 func (f *forbidden) Error() string {
 	return fmt.Sprintf("%s is refused: %s; proxy.allow_to opens it", f.addr, f.why)
 }

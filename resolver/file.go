@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -177,10 +178,23 @@ func fileUnreachable(ctx context.Context, u *url.URL, err error) error {
 		return context.Cause(ctx)
 	}
 	err = withoutURL(err)
-	status := http.StatusBadGateway
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, errRedirect) {
-		status = http.StatusGatewayTimeout
+	e := oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeUnavailable, "%s://%s cannot be reached: %v", u.Scheme, u.Host, err)
+	var (
+		timeout   net.Error
+		name      *net.DNSError
+		cert      *tls.CertificateVerificationError
+		forbidden interface{ Forbidden() }
+	)
+	switch {
+	case errors.As(err, &forbidden):
+		e.Side, e.Status, e.Code = oci.SideClient, http.StatusForbidden, oci.CodeUnreachable
+	case errors.As(err, &cert):
+		e.Code = oci.CodeUnreachable
+		e.Message = fmt.Sprintf("the certificate of %s is not trusted: %v; name its CA: ca_file in registries[] of the agent and its supernode, --cacert of shoal get", u.Host, cert.Err)
+	case errors.As(err, &name) && name.IsNotFound, errors.Is(err, errRedirect):
+		e.Code = oci.CodeUnreachable
+	case errors.As(err, &timeout) && timeout.Timeout():
+		e.Status = http.StatusGatewayTimeout
 	}
-	return oci.Errorf(oci.SideUpstream, status, oci.CodeUnavailable, "%s://%s cannot be reached: %v", u.Scheme, u.Host, err)
+	return e
 }

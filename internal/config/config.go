@@ -83,6 +83,15 @@ type HijackHost struct {
 	CAFile   string
 }
 
+// SupernodeAddress is the host:port of an entry of supernodes.
+func SupernodeAddress(s string) (string, error) {
+	addr := withPort(strings.TrimSuffix(strings.TrimPrefix(s, "http://"), "/"), "", defaultSupernodePort)
+	if !IsHost(addr) {
+		return "", fmt.Errorf("supernodes has %q: it must be host:port", s)
+	}
+	return addr, nil
+}
+
 // defaultSupernodePort is used where an entry of supernodes has no port.
 const defaultSupernodePort = "8002"
 
@@ -112,9 +121,9 @@ func (c *Config) complete(taker string) error {
 		return fmt.Errorf("supernodes has %d entries: one supernode is supported", len(c.Supernodes))
 	}
 	for i, s := range c.Supernodes {
-		addr := withPort(strings.TrimSuffix(strings.TrimPrefix(s, "http://"), "/"), "", defaultSupernodePort)
-		if !IsHost(addr) {
-			return fmt.Errorf("supernodes has %q: it must be host:port", s)
+		addr, err := SupernodeAddress(s)
+		if err != nil {
+			return err
 		}
 		c.Supernodes[i] = addr
 	}

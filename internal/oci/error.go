@@ -27,6 +27,8 @@ const (
 	CodeRangeInvalid    = "RANGE_INVALID"
 	CodeUnavailable     = "UNAVAILABLE"
 
+	// CodeUnreachable is of an upstream that another try will not reach either.
+	CodeUnreachable = "UNREACHABLE"
 	// CodeFileChanged is of a file that is no longer at its source as it was.
 	CodeFileChanged = "FILE_CHANGED"
 )

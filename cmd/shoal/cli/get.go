@@ -25,10 +25,11 @@ var exitCodes = map[get.Kind]int{
 
 type getFlags struct {
 	admin, output, digest, md5, byteRange, rate, pattern, progress string
-	headers, filter, supernodes                                    []string
+	headers, filter                                                []string
 	timeout, stall, retryDelay                                     time.Duration
 	retries                                                        int
 	quiet, keep                                                    bool
+	own                                                            ownOptions
 }
 
 func newGet() *cobra.Command {
@@ -86,7 +87,9 @@ several URLs all are tried, unless -o is -, and the first error counts.`,
 	flags.BoolVar(&f.keep, "keep", false, "have the agent keep the file in its store too, for later and for other nodes (store.kind local)")
 	flags.StringVar(&f.progress, "progress", "auto", "auto, plain or none")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print errors only")
-	flags.StringSliceVar(&f.supernodes, "supernodes", nil, "`host:port` of the supernode whose swarm to join, where no agent runs")
+	flags.StringSliceVar(&f.own.supernodes, "supernodes", nil, "`host[:port]` of the supernode whose swarm to join, where no agent runs")
+	flags.StringVar(&f.own.caFile, "cacert", "", "PEM `FILE` with CAs to trust beside the system's; the agent, which has its own, is left out then")
+	flags.BoolVar(&f.own.insecure, "insecure", false, "accept any certificate; the agent is left out then")
 	flags.StringVar(&f.admin, "admin", defaultAdmin, "admin `address` of the agent; it has to run if this is given")
 	return cmd
 }
@@ -175,12 +178,13 @@ func runGet(cmd *cobra.Command, urls []*url.URL, o get.Options, f getFlags) erro
 		ctx, cancel = context.WithTimeout(ctx, f.timeout)
 		defer cancel()
 	}
-	e, err := findEngine(ctx, f.admin, cmd.Flags().Changed("admin"), f.supernodes)
+	e, err := findEngine(ctx, f.admin, cmd.Flags().Changed("admin"), f.own)
 	if err != nil {
 		return &exit{exitCodes[get.Unreachable], err}
 	}
 	defer e.close()
 	o.Engine = e.Engine
+	o.Source = o.Source || e.alone
 	mode := f.progress
 	if f.quiet || mode == "auto" && o.Stdout == os.Stdout && f.output == "-" && term.IsTerminal(int(os.Stdout.Fd())) {
 		mode = "none"
@@ -228,6 +232,6 @@ func getOne(ctx context.Context, e *engine, t transfers, w io.Writer, download f
 	if r.Came < r.Size {
 		fmt.Fprintf(w, ", %s of it now", size(r.Came))
 	}
-	fmt.Fprintf(w, " (%s/s): %s\n", size(int64(float64(r.Came)/max(took.Seconds(), 1e-3))), watched())
+	fmt.Fprintf(w, " (%s/s): %s\n", size(int64(float64(r.Came)/max(took.Seconds(), 1e-3))), watched(r.Task))
 	return nil
 }

@@ -148,11 +148,9 @@ func (b *barTransfers) Note(text string) {
 func (b *barTransfers) polled(before, now *agent.Status) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.from = "  " + bySource(before, now)
-	for _, t := range now.Node.Tasks {
-		if t.Digest == b.task && t.Peers > 0 {
-			b.from += fmt.Sprintf(" (%d peers)", t.Peers)
-		}
+	b.from = "  " + bySource(taskOf(before, b.task).Bytes, taskOf(now, b.task).Bytes)
+	if n := taskOf(now, b.task).Peers; n > 0 {
+		b.from += fmt.Sprintf(" (%d peers)", n)
 	}
 }
 

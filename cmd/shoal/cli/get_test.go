@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -127,7 +128,7 @@ func newFakeAgent(t *testing.T) *fakeAgent {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		_ = json.NewEncoder(w).Encode(agent.Status{
-			Mirror: strings.TrimPrefix(mirror.URL, "http://"), Node: p2p.Status{Bytes: map[string]int64{"peer": received}},
+			Mirror: strings.TrimPrefix(mirror.URL, "http://"), Node: p2p.Status{Tasks: []p2p.TaskStatus{{Digest: "file:abc", Bytes: map[string]int64{"peer": received}}}},
 		})
 	}))
 	t.Cleanup(admin.Close)
@@ -194,7 +195,7 @@ func TestGetWithoutAnAgent(t *testing.T) {
 	require.ErrorContains(t, err, "nothing runs at 127.0.0.1:1")
 	require.Equal(t, 4, code(err))
 
-	e, err := ownEngine(t.Context(), nil)
+	e, err := ownEngine(t.Context(), ownOptions{})
 	require.NoError(t, err)
 	defer e.close()
 	u, err := get.ParseURL(s.URL + "/a")
@@ -450,4 +451,31 @@ func TestPlainLinesAreRare(t *testing.T) {
 		require.Len(t, lines, 2)
 		require.Contains(t, lines[0], "a 20 % of 100.0 MiB, 2.0 MiB/s, 40s left")
 	})
+}
+
+func TestGetTrustsWhomItIsTold(t *testing.T) {
+	content := []byte("behind TLS")
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }))
+	defer s.Close()
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	dir := inDir(t)
+	ca, other := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "other")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600))
+	_, err := shoal("gen-ca", "--out", other)
+	require.NoError(t, err)
+	for _, trust := range [][]string{{"--cacert", ca}, {"--insecure"}} {
+		out, err := shoal(append([]string{"get", "-o", "file", s.URL + "/a"}, trust...)...)
+		require.NoError(t, err)
+		require.Contains(t, out, "from the source")
+		got, err := os.ReadFile("file")
+		require.NoError(t, err)
+		require.Equal(t, content, got)
+	}
+	out, err := shoal("get", "--cacert", filepath.Join(other, "ca.crt"), "-o", "file", s.URL+"/a")
+	require.ErrorContains(t, err, "is not trusted")
+	require.ErrorContains(t, err, "--cacert")
+	require.Equal(t, 4, code(err))
+	require.NotContains(t, out, "trying again", "it is in vain")
+	_, err = shoal("get", "--cacert", "/none", s.URL+"/a")
+	require.ErrorContains(t, err, "/none")
 }

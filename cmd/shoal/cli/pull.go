@@ -79,7 +79,7 @@ func pull(cmd *cobra.Command, image string, f pullFlags) error {
 	took := time.Since(start)
 	fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n%s in %.1f s", named, result.Digest, size(result.Size), took.Seconds())
 	if after, err := askStatus(ctx, f.admin); err == nil {
-		if from := bySource(before, after); from != "" {
+		if from := bySource(before.Node.Bytes, after.Node.Bytes); from != "" {
 			fmt.Fprint(cmd.OutOrStdout(), ": ", from)
 		}
 	}

@@ -108,12 +108,12 @@ func printStatus(w io.Writer, s *agent.Status) error {
 }
 
 // bySource is where bytes came from between two moments; "" if none came.
-func bySource(before, after *agent.Status) string {
+func bySource(before, after map[string]int64) string {
 	var all []string
 	for _, s := range []struct{ source, name string }{
 		{"peer", "peers"}, {"supernode", "the supernode"}, {"upstream", "the upstream"}, {"store", "the store"},
 	} {
-		if n := after.Node.Bytes[s.source] - before.Node.Bytes[s.source]; n > 0 {
+		if n := after[s.source] - before[s.source]; n > 0 {
 			all = append(all, size(n)+" from "+s.name)
 		}
 	}

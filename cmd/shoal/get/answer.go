@@ -136,7 +136,14 @@ func refused(resp *http.Response, now time.Time) error {
 	if resp.StatusCode < 500 {
 		kind = Refused
 	}
-	r := &refusal{failed(kind, "it answers %s%s", status(resp), saying(resp)), resp.StatusCode, -1}
+	whose, why := resp.Header.Get("Shoal-Error"), saying(resp)
+	r := &refusal{failed(kind, "it answers %s%s", status(resp), why), resp.StatusCode, -1}
+	if whose != "" && why != "" { // the engine answers: the source has not
+		r.error = failed(kind, "%s", strings.TrimPrefix(why, ": "))
+	}
+	if whose == "final" {
+		return r
+	}
 	switch resp.StatusCode {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusInternalServerError,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -166,7 +173,8 @@ func status(resp *http.Response) string {
 // not be reached. A source's own refusal may repeat what was sent to it.
 func saying(resp *http.Response) string {
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil || kind != "text/plain" || resp.StatusCode != http.StatusBadGateway && resp.StatusCode != http.StatusGatewayTimeout {
+	ours := resp.Header.Get("Shoal-Error") != "" || resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusGatewayTimeout
+	if err != nil || kind != "text/plain" || !ours {
 		return ""
 	}
 	start, _ := io.ReadAll(io.LimitReader(resp.Body, 300))

@@ -16,7 +16,8 @@
 //	If-Range: "etag"                         or the Last-Modified date
 //	Shoal-Resume: bytes=100-199              the Range of the content that is continued; 1 if it is the whole file
 //
-// and the user's headers in both. Words used here:
+// and the user's headers in both. The engine's own errors have a header Shoal-Error,
+// which is final where another try is in vain, else temporary. Words used here:
 //
 //	content    the bytes that the output shall have: those of the file, or of the part of it that was asked for
 //	offset     counts bytes of the content

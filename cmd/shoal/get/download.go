@@ -189,7 +189,8 @@ func (d *download) begin(got answered, h http.Header) error {
 		d.result.Stale = true
 		d.o.Watch.Note(text)
 	}
-	d.o.Watch.Started(d.out.name(), d.content.Size, d.offset, h.Get("Shoal-Task"))
+	d.result.Task = h.Get("Shoal-Task")
+	d.o.Watch.Started(d.out.name(), d.content.Size, d.offset, d.result.Task)
 	return nil
 }
 

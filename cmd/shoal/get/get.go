@@ -50,7 +50,8 @@ type Result struct {
 	Size   int64
 	Came   int64 // bytes that came now: less than Size if a part was there
 	Digest digest.Digest
-	Stale  bool // the source could not be asked whether it is still so
+	Task   string // of the swarm, that it came from; "" if it came past that
+	Stale  bool   // the source could not be asked whether it is still so
 }
 
 // Getter downloads one file after the other.
