@@ -49,7 +49,15 @@ const beside = 40 << 20
 // log back.
 func begin(cfg *config.Config) (func(), error) {
 	limitMemory(cfg.MemoryPieces)
-	return startLog(cfg)
+	end, err := startLog(cfg)
+	if err != nil {
+		return nil, err
+	}
+	giveBack := takeRemarks()
+	return func() {
+		giveBack()
+		end()
+	}, nil
 }
 
 // limitMemory keeps the garbage collector from letting the heap grow to twice
