@@ -3,8 +3,11 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,7 +55,8 @@ Whoever holds the key can pose as any host towards all who trust the CA. With
 				return err
 			}
 			cert, key := filepath.Join(dir, ca.CertFile), filepath.Join(dir, ca.KeyFile)
-			fmt.Fprintf(cmd.OutOrStdout(), nextOfCA, cert, key, cert, cert, cert, key)
+			host := regexp.QuoteMeta(exampleOf(o.Constraints))
+			fmt.Fprintf(cmd.OutOrStdout(), nextOfCA, cert, key, cert, cert, cert, key, host, host)
 			return nil
 		},
 	}
@@ -60,6 +64,18 @@ Whoever holds the key can pose as any host towards all who trust the CA. With
 	cmd.Flags().StringArrayVar(&o.Constraints, "name-constraint", nil, "`DOMAIN` with its subdomains, address or network that the CA may sign for (repeatable); everything if none is named")
 	cmd.Flags().IntVar(&days, "days", 3650, "`DAYS` for which the CA is valid")
 	return cmd
+}
+
+// exampleOf is a host that a CA with these constraints may sign for, if one of them
+// is a name.
+func exampleOf(constraints []string) string {
+	for _, s := range constraints {
+		_, notAddress := netip.ParseAddr(s)
+		if name := strings.ToLower(s); notAddress != nil && ca.IsName(name) {
+			return name
+		}
+	}
+	return "registry.example"
 }
 
 // nextOfCA tells what to do with a CA.
@@ -76,7 +92,7 @@ Tell the agent which connections to open:
       cert: %s
       key: %s
       hosts:
-        - regex: ^registry\.example:443$
+        - regex: ^%s:443$
     rules:
-      - regex: ^https://registry\.example/
+      - regex: ^https://%s/
 `

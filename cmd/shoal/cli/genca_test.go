@@ -13,7 +13,7 @@ import (
 
 func TestGenCATellsWhatToDoNext(t *testing.T) {
 	t.Chdir(t.TempDir())
-	out, err := shoal("gen-ca", "--out", "new", "--name-constraint", "registry.example", "--name-constraint", "10.0.0.0/8")
+	out, err := shoal("gen-ca", "--out", "new", "--name-constraint", "10.0.0.1", "--name-constraint", "Files.test", "--name-constraint", "other.test")
 	require.NoError(t, err)
 	dir, err := filepath.Abs("new")
 	require.NoError(t, err)
@@ -35,8 +35,11 @@ func TestGenCATellsWhatToDoNext(t *testing.T) {
 	cfg, err := config.Load(flags, config.Agent)
 	require.NoError(t, err)
 	require.Equal(t, dir+"/ca.key", cfg.HijackKey)
-	require.True(t, cfg.HijackHosts[0].Regex.MatchString("registry.example:443"))
-	require.True(t, cfg.ProxyRules[0].Regex.MatchString("https://registry.example/v2/"))
+	require.True(t, cfg.HijackHosts[0].Regex.MatchString("files.test:443"))
+	require.True(t, cfg.ProxyRules[0].Regex.MatchString("https://files.test/v2/"))
+	out, err = shoal("gen-ca", "--out", "any")
+	require.NoError(t, err)
+	require.Contains(t, out, `- regex: ^registry\.example:443$`)
 
 	_, err = shoal("gen-ca", "--out", "new")
 	require.ErrorContains(t, err, "exists")
