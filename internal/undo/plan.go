@@ -2,6 +2,7 @@ package undo
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -71,9 +72,12 @@ func (c Change) Diff() string {
 // Begin begins a plan for the machine below root; "" stands for /. mirror is an
 // address such as http://127.0.0.1:65001.
 func Begin(s Subject, root, mirror string) (*Plan, error) {
+	if strings.Contains(mirror, "@") { // not repeated: it may hold a password
+		return nil, errors.New("the mirror has a user or a password, which it never asks for: it must be an address such as http://127.0.0.1:65001")
+	}
 	u, err := url.Parse(mirror)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.TrimSuffix(u.Path, "/") != "" ||
-		u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsAny(mirror, "\"\\'") {
+		u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(mirror, "\"\\'") {
 		return nil, fmt.Errorf("mirror %q must be an address such as http://127.0.0.1:65001", mirror)
 	}
 	t, err := NewTree(root)

@@ -3,6 +3,8 @@ package undo
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -21,7 +23,7 @@ func (t *Tree) Output(ctx context.Context, name, path string, args ...string) (s
 			paths = append(paths, filepath.Join(t.root, dir, name))
 		}
 	}
-	var errs error
+	failed := fmt.Errorf("no %s was found", name)
 	for _, p := range paths {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		out, err := exec.CommandContext(ctx, p, args...).Output() //nolint:gosec // the operator's
@@ -29,7 +31,9 @@ func (t *Tree) Output(ctx context.Context, name, path string, args ...string) (s
 		if err == nil {
 			return string(out), nil
 		}
-		errs = errors.Join(errs, err)
+		if path != "" || !errors.Is(err, exec.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) {
+			failed = err
+		}
 	}
-	return "", errs
+	return "", failed
 }

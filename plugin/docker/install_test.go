@@ -284,14 +284,18 @@ func TestWhatMakesAChangeTakeEffect(t *testing.T) {
 
 func TestOptionsThatCannotBeAreNamed(t *testing.T) {
 	for want, o := range map[string]Options{
-		`mirror "127.0.0.1:65001" must be an address`:  {Mirror: "127.0.0.1:65001"},
-		`dockerd version "library-import" is not a`:    {Mirror: testMirror, Proxy: true, Version: "library-import"},
-		`name it with --dockerd, or its version with`:  {Mirror: testMirror, Proxy: true, Binary: "/no/dockerd"},
-		`tells its version, on which it depends where`: {Mirror: testMirror, Proxy: true},
+		`mirror "127.0.0.1:65001" must be an address`: {Mirror: "127.0.0.1:65001"},
+		`dockerd version "library-import" is not a`:   {Mirror: testMirror, Proxy: true, Version: "library-import"},
+		`name it with --dockerd, or its version with`: {Mirror: testMirror, Proxy: true, Binary: "/no/dockerd"},
+		`--docker-version (no dockerd was found)`:     {Mirror: testMirror, Proxy: true},
+		`a user or a password, which it never asks`:   {Mirror: "http://me:s3cret@127.0.0.1:65001"},
+		`user or a password`:                          {Mirror: "http://me:s3cret@127.0.0.1:no"},
 	} {
 		o.Root = t.TempDir()
 		_, err := Install(t.Context(), o)
 		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "\n")
+		require.NotContains(t, err.Error(), "s3cret")
 		entries, err := os.ReadDir(o.Root)
 		require.NoError(t, err)
 		require.Empty(t, entries)
