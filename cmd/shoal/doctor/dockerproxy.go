@@ -17,6 +17,7 @@ import (
 
 	"github.com/shoal-p2p/shoal/internal/config"
 	"github.com/shoal-p2p/shoal/plugin/docker"
+	"github.com/shoal-p2p/shoal/proxy/ca"
 	"github.com/shoal-p2p/shoal/resolver"
 )
 
@@ -27,6 +28,8 @@ type dockerProxy struct {
 	mirror mirrorOf // which is the proxy too
 	cfg    *config.Config
 	certs  string // dockerd's certs.d
+	// ca is the certificate of the proxy, nil if it has none.
+	ca *x509.Certificate
 	// trusts are the registries where dockerd trusts the certificate of the
 	// proxy.
 	trusts []string
@@ -49,6 +52,7 @@ func (n *node) checkDockerProxy(context.Context) answer {
 		if err != nil {
 			return asRoot(warn("%s (proxy.hijack_https.cert): %s", n.Config.HijackCert, why(err)), err)
 		}
+		p.ca = ours[0]
 		for _, r := range named {
 			if trusted(ours, filepath.Join(p.certs, r)) {
 				p.trusts = append(p.trusts, r)
@@ -113,7 +117,7 @@ func judgeDockerProxy(p dockerProxy, named []string) answer {
 	}
 	var problems, fix []string
 	for _, r := range named {
-		if way := p.route(r); !way.through {
+		if way := p.route(r, named); !way.through {
 			problems = append(problems, r+": "+way.problem)
 			fix = append(fix, way.fix...)
 		}
@@ -128,21 +132,27 @@ func judgeDockerProxy(p dockerProxy, named []string) answer {
 	return a
 }
 
-// route says whether pulls from a registry come through, why not, and all that it
-// takes.
-func (p dockerProxy) route(registry string) route {
-	u := &url.URL{Scheme: "https", Host: registry}
-	if slices.ContainsFunc(p.cfg.Registries, func(r config.Registry) bool { return r.Host == registry && r.PlainHTTP }) {
-		u.Scheme = "http"
-	}
+// route says whether pulls from a registry, one of those named, come through, why
+// not, and all that it takes.
+func (p dockerProxy) route(registry string, named []string) route {
+	u := p.url(registry)
 	if loopback(u.Hostname()) {
 		return route{problem: "dockerd asks registries on loopback directly, whatever is set", fix: []string{"name it by another address of its machine"}}
 	}
-	set, opened, ruled := p.set(u), p.opened(u), p.ruled(u)
+	set, opened, ruled := p.set(u), p.opened(u, named), p.ruled(u)
 	r := route{fix: slices.Concat(opened.fix, ruled.fix, set.fix)}
 	r.problem = cmp.Or(set.problem, opened.problem, ruled.problem)
 	r.through = r.problem == ""
 	return r
+}
+
+// url is where a registry answers.
+func (p dockerProxy) url(registry string) *url.URL {
+	u := &url.URL{Scheme: "https", Host: registry}
+	if slices.ContainsFunc(p.cfg.Registries, func(r config.Registry) bool { return r.Host == registry && r.PlainHTTP }) {
+		u.Scheme = "http"
+	}
+	return u
 }
 
 // lack is what a way lacks, and what to do about it; nothing if it is empty.
@@ -175,7 +185,7 @@ func (p dockerProxy) set(u *url.URL) lack {
 }
 
 // opened is about what the proxy looks into.
-func (p dockerProxy) opened(u *url.URL) (l lack) {
+func (p dockerProxy) opened(u *url.URL, named []string) (l lack) {
 	if u.Scheme == "http" {
 		return lack{}
 	}
@@ -187,6 +197,15 @@ func (p dockerProxy) opened(u *url.URL) (l lack) {
 			"shoal gen-ca --out /etc/shoal",
 			"set in the agent's configuration: proxy.hijack_https.cert: "+cert+" and proxy.hijack_https.key: /etc/shoal/ca.key")
 	}
+	barred := p.barred(u)
+	if barred != nil {
+		dir := filepath.Join(filepath.Dir(cert), "new")
+		cert = filepath.Join(dir, ca.CertFile)
+		lacks(fmt.Sprintf("the agent's proxy tunnels it, as the certificate %s is not for it (%v)", p.cfg.HijackCert, barred),
+			"shoal gen-ca --out "+dir+p.constraints(named),
+			"set in the agent's configuration: proxy.hijack_https.cert: "+cert+" and proxy.hijack_https.key: "+filepath.Join(dir, ca.KeyFile)+
+				"; make all who use the proxy trust it, and restart the agent")
+	}
 	at := u.Host
 	if u.Port() == "" {
 		at += ":443"
@@ -195,10 +214,36 @@ func (p dockerProxy) opened(u *url.URL) (l lack) {
 		lacks("the agent's proxy does not look into it, as proxy.hijack_https.hosts does not name it",
 			"add to proxy.hijack_https.hosts in the agent's configuration, and restart the agent: - regex: '^"+regexp.QuoteMeta(at)+"$'")
 	}
-	if !slices.Contains(p.trusts, u.Host) {
+	if barred != nil || !slices.Contains(p.trusts, u.Host) {
 		lacks("dockerd does not trust "+cert, fmt.Sprintf("install -D -m 644 %s %s", cert, filepath.Join(p.certs, u.Host, "ca.crt")))
 	}
 	return l
+}
+
+// barred is why the proxy's certificate is not for a registry, nil if it is.
+func (p dockerProxy) barred(u *url.URL) error {
+	if p.ca == nil || u.Scheme == "http" {
+		return nil
+	}
+	return ca.Permits(p.ca, strings.ToLower(u.Hostname()))
+}
+
+// constraints are the flags of gen-ca for a CA that may do what the proxy's may,
+// and vouch for those named.
+func (p dockerProxy) constraints(named []string) (flags string) {
+	all := ca.Constraints(p.ca)
+	if len(all) == 0 { // it has no constraints, so another needs none
+		return ""
+	}
+	for _, r := range named {
+		if u := p.url(r); p.barred(u) != nil {
+			all = append(all, strings.ToLower(u.Hostname()))
+		}
+	}
+	for _, c := range unique(all) {
+		flags += " --name-constraint " + c
+	}
+	return flags
 }
 
 // ruled is about the rules of the proxy.

@@ -221,6 +221,21 @@ func TestDockersProxy(t *testing.T) {
 	}
 	whole := judgeDockerProxy(p(bare), []string{"registry.example"})
 	require.Equal(t, strings.Join(all, "\n"), strings.ReplaceAll(strings.Join(whole.fix, "\n"), "set in the agent's configuration: ", ""))
+	// constrained has a CA for some hosts alone.
+	constrained := func(constraints ...string) func(*dockerProxy) {
+		dir := t.TempDir()
+		require.NoError(t, ca.Create(dir, ca.Options{ValidFor: time.Hour, Constraints: constraints}))
+		certs, err := certificates(filepath.Join(dir, ca.CertFile))
+		require.NoError(t, err)
+		return func(p *dockerProxy) { p.ca = certs[0] }
+	}
+	barred := judgeDockerProxy(p(constrained("other.test", "10.0.0.0/8")), []string{"registry.example", "registry.example:5000"})
+	require.Equal(t, []string{
+		"shoal gen-ca --out /etc/shoal/new --name-constraint other.test --name-constraint 10.0.0.0/8 --name-constraint registry.example",
+		"set in the agent's configuration: proxy.hijack_https.cert: /etc/shoal/new/ca.crt and proxy.hijack_https.key: /etc/shoal/new/ca.key; make all who use the proxy trust it, and restart the agent",
+		"install -D -m 644 /etc/shoal/new/ca.crt /etc/docker/certs.d/registry.example/ca.crt",
+		"install -D -m 644 /etc/shoal/new/ca.crt /etc/docker/certs.d/registry.example:5000/ca.crt",
+	}, barred.fix)
 	for name, c := range map[string]struct {
 		change func(*dockerProxy)
 		named  []string
@@ -237,6 +252,9 @@ func TestDockersProxy(t *testing.T) {
 		"it does not open this":     {fine, []string{"quay.io"}, Warning, []string{"from quay.io: the agent's proxy does not look into it", `'^quay\.io:443$'`}},
 		"another port":              {fine, []string{"registry.example:5001"}, Warning, []string{`'^registry\.example:5001$'`, `'^https://registry\.example:5001/'`}},
 		"no trust":                  {func(p *dockerProxy) { p.trusts = nil }, []string{"registry.example"}, Warning, []string{"dockerd does not trust /etc/shoal/ca.crt", "install -D"}},
+		"a CA for others":           {constrained("other.test"), []string{"registry.example"}, Warning, []string{"the agent's proxy tunnels it", "/etc/shoal/ca.crt is not for it", "not permitted"}},
+		"a CA for it":               {constrained("example"), []string{"registry.example"}, OK, nil},
+		"a CA for all":              {constrained(), []string{"registry.example"}, OK, nil},
 		"no rule":                   {func(p *dockerProxy) { p.cfg.ProxyRules = nil }, []string{"registry.example"}, Warning, []string{"no rule of proxy.rules names it"}},
 		"a rule that keeps it out":  {func(p *dockerProxy) { p.cfg.ProxyRules[0].Direct = true }, []string{"registry.example"}, Warning, []string{"keeps it out of the swarm", "put another before it"}},
 		"no-proxy":                  {func(p *dockerProxy) { p.says.NoProxy = ".example" }, []string{"registry.example"}, Warning, []string{"as no-proxy says (.example)"}},
