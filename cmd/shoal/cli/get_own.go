@@ -57,6 +57,7 @@ func ownEngine(ctx context.Context, o ownOptions) (*engine, error) {
 		return nil, err
 	}
 	logrus.SetLevel(logrus.ErrorLevel) // what an agent warns of is of no use here
+	giveBack := takeRemarks()
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = a.Run(run) })
@@ -71,6 +72,7 @@ func ownEngine(ctx context.Context, o ownOptions) (*engine, error) {
 			_ = e.Close()
 			stop()
 			wg.Wait()
+			giveBack()
 		},
 	}
 	if len(cfg.Supernodes) > 0 && !joins(ctx, a) {
