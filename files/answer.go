@@ -44,8 +44,20 @@ func read(h http.Header, size int64, credentials bool, now time.Time) *answer {
 	// RFC 9111, section 3.5: what makes an answer to credentials one for all.
 	public := rules.Public || rules.SMaxAge >= 0
 	a.secret = credentials && (!public || rules.PrivatePresent)
-	a.shared = !rules.NoStore && !every && len(h.Values("Set-Cookie")) == 0 && (!rules.PrivatePresent || a.secret)
+	a.shared = !rules.NoStore && !every && sizeOf(a.header) <= maxAnswer && len(h.Values("Set-Cookie")) == 0 && (!rules.PrivatePresent || a.secret)
 	return a
+}
+
+// maxAnswer bounds the headers of an answer that is remembered, in bytes.
+const maxAnswer = 16 << 10
+
+func sizeOf(h http.Header) (bytes int) {
+	for name, values := range h {
+		for _, v := range values {
+			bytes += len(name) + len(v)
+		}
+	}
+	return bytes
 }
 
 // swarmable reports whether the file can go through the swarm.

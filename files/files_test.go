@@ -121,7 +121,10 @@ func TestASourceThatSaysTooLittleIsRelayed(t *testing.T) {
 		"not to share":  func(w http.ResponseWriter, r *http.Request) { serveAs(w, r, data, "Cache-Control", "no-store") },
 		"for one alone": func(w http.ResponseWriter, r *http.Request) { serveAs(w, r, data, "Cache-Control", "private") },
 		"with a cookie": func(w http.ResponseWriter, r *http.Request) { serveAs(w, r, data, "Set-Cookie", "a=b") },
-		"varies":        func(w http.ResponseWriter, r *http.Request) { serveAs(w, r, data, "Vary", "*") },
+		"large headers": func(w http.ResponseWriter, r *http.Request) {
+			serveAs(w, r, data, "X-Large", strings.Repeat("x", 20<<10))
+		},
+		"varies": func(w http.ResponseWriter, r *http.Request) { serveAs(w, r, data, "Vary", "*") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t)

@@ -8,7 +8,7 @@ import (
 	"github.com/shoal-p2p/shoal/p2p/piece"
 )
 
-// maxKnown bounds the answers that are remembered: some kilobytes each.
+// maxKnown bounds the answers that are remembered, of up to 16 KiB each.
 const maxKnown = 4096
 
 // known is what sources have said.

@@ -120,7 +120,7 @@ var ours = []string{
 
 // forSource is what the source hears of a client's headers.
 func forSource(h http.Header) (http.Header, error) {
-	out, size := http.Header{}, 0
+	out := http.Header{}
 	dropped := slices.Clone(ours)
 	for _, v := range h.Values("Connection") {
 		for name := range strings.SplitSeq(v, ",") {
@@ -134,12 +134,9 @@ func forSource(h http.Header) (http.Header, error) {
 		if !validHeader(name, values) {
 			return nil, refuse(http.StatusBadRequest, "the header %.80q cannot be passed on", name)
 		}
-		for _, v := range values {
-			size += len(name) + len(v)
-		}
 		out[name] = values
 	}
-	if size > maxHeaders {
+	if sizeOf(out) > maxHeaders {
 		return nil, refuse(http.StatusRequestHeaderFieldsTooLarge, "the request's headers are larger than %d bytes", maxHeaders)
 	}
 	return out, nil

@@ -104,11 +104,16 @@ func (t *task) saw(i int, s piece.Sum) bool {
 	return true
 }
 
+// named reports whether the digest is a client's word on a file. Callers hold n.mu.
+func (t *task) named() bool {
+	return len(t.sources) > 0 && t.sources[0].Origin().File != ""
+}
+
 // wrong ends a fill whose bytes are not the blob's, or starts it again where they
 // need not be the upstream's. It reports whether to go on.
 func (t *task) wrong(ctx context.Context) bool {
 	t.n.mu.Lock()
-	doubts := t.doubtful.Any()
+	doubts, named := t.doubtful.Any(), t.named()
 	t.n.mu.Unlock()
 	if doubts {
 		err := t.refill(ctx)
@@ -124,6 +129,9 @@ func (t *task) wrong(ctx context.Context) bool {
 	case piece.IsFile(t.dgst):
 		err = oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeDigestInvalid,
 			"%s: its bytes at the source are others now than when the swarm read them; nothing was kept, try again", t.dgst)
+	case named:
+		err = oci.Errorf(oci.SideUpstream, http.StatusBadGateway, oci.CodeDigestInvalid,
+			"the file has another digest at its source than %s, which was asked for; nothing was kept", t.dgst)
 	case t.resumed: // clients or others may have them already
 		err = oci.Errorf(oci.SideStore, http.StatusBadGateway, oci.CodeDigestInvalid,
 			"the store was left with wrong bytes for blob %s, or the upstream sent them; nothing was kept, try again", t.dgst)
