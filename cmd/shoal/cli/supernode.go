@@ -166,19 +166,22 @@ func greet(cfg *config.Config) {
 	if cfg.AdminListen != defaultAdmin {
 		admin = " --admin " + cfg.AdminListen
 	}
+	mirror := ""
+	if cfg.MirrorListen != agent.DefaultMirror {
+		mirror = " --mirror-listen " + cfg.MirrorListen
+	}
 	fmt.Fprintf(os.Stderr, `
 Shoal is up. Blobs are kept in %s.
 
   Pull an image:      shoal pull alpine%s
+  Download a file:    shoal get%s URL
   Look at it:         shoal status%s
   Add another node:   shoal agent --supernodes %s
 
-To send containerd here, write this to /etc/containerd/certs.d/docker.io/hosts.toml:
-
-  [host."http://%s"]
-    capabilities = ["pull", "resolve"]
+  Send containerd:    shoal install containerd%s
+  Send dockerd:       shoal install docker%s
 
 Stop with Ctrl-C.
 
-`, cfg.StoreDir, admin, admin, cfg.Advertise, cfg.MirrorListen)
+`, cfg.StoreDir, admin, admin, admin, cfg.Advertise, mirror, mirror)
 }
