@@ -110,7 +110,7 @@ func TestDockerPullsFromAnyRegistryThroughTheProxy(t *testing.T) {
 				require.Equal(t, "ok", status, said)
 				status, said = dockersProxy(t, c.Nodes[i], d, closed)
 				require.Equal(t, "warning", status, said)
-				require.Contains(t, said, closed+": the agent's proxy does not look into it")
+				require.Contains(t, said, closed+": the agent's proxy tunnels it")
 				for _, host := range []string{private, closed} {
 					docker(t, d, "login", "--username", "alice", "--password", "secret", host)
 				}
