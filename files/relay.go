@@ -86,7 +86,7 @@ func answerOf(err error) *oci.Error {
 
 // writeError answers in words.
 func writeError(w http.ResponseWriter, r *http.Request, e *oci.Error) {
-	h := w.Header()
+	h, status := w.Header(), e.Status // e may be a task's, which others read
 	h.Set(HeaderError, "temporary")
 	if e.Code == oci.CodeUnreachable || e.Code == oci.CodeUnsupported {
 		h.Set(HeaderError, "final")
@@ -101,11 +101,11 @@ func writeError(w http.ResponseWriter, r *http.Request, e *oci.Error) {
 		h.Set("Allow", "GET, HEAD")
 	}
 	if e.Status == http.StatusPreconditionFailed { // ours, of a file that changes all the time
-		e.Status = http.StatusBadGateway
+		status = http.StatusBadGateway
 	}
 	if r.Method == http.MethodHead {
-		w.WriteHeader(e.Status)
+		w.WriteHeader(status)
 		return
 	}
-	http.Error(w, string(e.Side)+": "+e.Message, e.Status)
+	http.Error(w, string(e.Side)+": "+e.Message, status)
 }

@@ -54,6 +54,9 @@ func ownEngine(ctx context.Context, o ownOptions) (*engine, error) {
 	}
 	a, err := agent.New(cfg)
 	if err != nil {
+		if l := cfg.Peers.Listener; l != nil {
+			_ = l.Close()
+		}
 		return nil, err
 	}
 	logrus.SetLevel(logrus.ErrorLevel) // what an agent warns of is of no use here
