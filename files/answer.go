@@ -62,7 +62,7 @@ func sizeOf(h http.Header) (bytes int) {
 
 // swarmable reports whether the file can go through the swarm.
 func (a *answer) swarmable() bool {
-	return a.shared && a.size >= 0 && (a.version.LastModified != "" || a.version.ETag != "")
+	return a.shared && a.size >= 0 && a.version.Name() != ""
 }
 
 // ageOf is how old an answer was when it came.

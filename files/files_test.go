@@ -124,6 +124,10 @@ func TestASourceThatSaysTooLittleIsRelayed(t *testing.T) {
 		"large headers": func(w http.ResponseWriter, r *http.Request) {
 			serveAs(w, r, data, "X-Large", strings.Repeat("x", 20<<10))
 		},
+		"a weak version": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `W/"v1"`)
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+		},
 		"varies": func(w http.ResponseWriter, r *http.Request) { serveAs(w, r, data, "Vary", "*") },
 	} {
 		t.Run(name, func(t *testing.T) {

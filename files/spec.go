@@ -45,7 +45,7 @@ func (s spec) id() digest.Digest {
 	if s.Digest != "" && s.Part == nil {
 		return s.Digest
 	}
-	names := []string{s.place(), cmp.Or(s.Version.ETag, s.Version.LastModified), fmt.Sprint(s.Size)}
+	names := []string{s.place(), s.Version.Name(), fmt.Sprint(s.Size)}
 	if s.Part != nil {
 		names = append(names, fmt.Sprintf("bytes %d+%d", s.Part.Offset, s.Part.Length))
 	}

@@ -104,13 +104,17 @@ func VersionOf(h http.Header) Version {
 	return Version{ETag: h.Get("ETag"), LastModified: h.Get("Last-Modified")}
 }
 
-// Is reports whether two answers are of one version, as far as they tell. An
-// entity tag has the last word.
-func (v Version) Is(other Version) bool {
-	if v.ETag != "" || other.ETag != "" {
-		return v.ETag == other.ETag
+// Name tells the version from others; "" if nothing does. A strong entity tag does so
+// by itself. A weak one may stand for several: only a date beside it makes a name
+// (RFC 9110, section 8.8.1).
+func (v Version) Name() string {
+	switch {
+	case strings.HasPrefix(v.ETag, `"`):
+		return v.ETag
+	case v.LastModified == "":
+		return ""
 	}
-	return v.LastModified == other.LastModified
+	return v.ETag + " " + v.LastModified
 }
 
 // File reads a version of a file from offset to end, which it may exceed; 0 is the
@@ -141,7 +145,7 @@ func (r *Resolver) File(ctx context.Context, q FileRequest, v Version, offset, e
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
 		return nil, 0, FileRefusal(q.URL, resp)
 	}
-	if !v.Is(VersionOf(resp.Header)) {
+	if v.Name() != VersionOf(resp.Header).Name() {
 		return nil, 0, oci.Errorf(oci.SideUpstream, http.StatusPreconditionFailed, oci.CodeFileChanged, "%s has changed at its source", Shown(q.URL))
 	}
 	size, err = r.place(resp, resp.Body, offset)
